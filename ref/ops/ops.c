@@ -1,0 +1,55 @@
+#include "base/err.h"
+#include "ops/sets.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    Set *(*open)(void);
+} sets[] = { { "ref", ref_open_f32 }, { "ref64", ref_open_f64 } };
+enum { SET_COUNT = sizeof sets / sizeof *sets };
+
+Set *set_open(const char *name)
+{
+    char names[256] = "";
+    for (int i = 0; i < SET_COUNT; i++) {
+        if (strcmp(sets[i].name, name) == 0) return sets[i].open();
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", sets[i].name);
+    }
+    err("%s: no such kernel set, there are: %s", name, names);
+    return NULL;
+}
+
+static const char *const op_names[OP_COUNT] = {
+    [OP_LINEAR] = "linear",
+    [OP_LINEAR_DX] = "linear_dx",
+    [OP_LINEAR_DW] = "linear_dw",
+    [OP_CONV] = "conv",
+    [OP_CONV_DX] = "conv_dx",
+    [OP_CONV_DW] = "conv_dw",
+    [OP_SUM] = "sum",
+    [OP_NORM] = "norm",
+    [OP_NORM_DX] = "norm_dx",
+    [OP_NORM_DW] = "norm_dw",
+    [OP_ATTN] = "attn",
+    [OP_ATTN_DX] = "attn_dx",
+    [OP_ACT] = "act",
+    [OP_ACT_DX] = "act_dx",
+    [OP_GEGLU] = "geglu",
+    [OP_GEGLU_DX] = "geglu_dx",
+    [OP_UP2] = "up2",
+    [OP_UP2_DX] = "up2_dx",
+    [OP_EMBED] = "embed",
+    [OP_EMBED_DW] = "embed_dw",
+    [OP_COPY] = "copy",
+    [OP_ADD] = "add",
+    [OP_MUL] = "mul",
+    [OP_DROPOUT] = "dropout",
+    [OP_LOSS] = "loss",
+    [OP_SUMSQ] = "sumsq",
+    [OP_UPDATE] = "update",
+    [OP_FILL] = "fill",
+};
+
+const char *op_name(OpKind kind) { return (unsigned)kind < OP_COUNT ? op_names[kind] : "unknown op"; }

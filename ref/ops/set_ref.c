@@ -1,0 +1,97 @@
+#include "base/err.h"
+#include "ops/ref.h"
+#include "ops/sets.h"
+#include <sys/mman.h>
+
+static const struct {
+    int (*run)(const Op *);
+    size_t (*need)(const Op *);                         /* NULL: none */
+} table[OP_COUNT] = {
+    [OP_LINEAR] = { NAME(linear), NULL },
+    [OP_LINEAR_DX] = { NAME(linear_dx), NULL },
+    [OP_LINEAR_DW] = { NAME(linear_dw), NAME(linear_dw_need) },
+    [OP_CONV] = { NAME(conv), NAME(conv_need) },
+    [OP_CONV_DX] = { NAME(conv_dx), NAME(conv_dx_need) },
+    [OP_CONV_DW] = { NAME(conv_dw), NAME(conv_dw_need) },
+    [OP_SUM] = { NAME(sum), NAME(sum_need) },
+    [OP_NORM] = { NAME(norm), NAME(norm_need) },
+    [OP_NORM_DX] = { NAME(norm_dx), NAME(norm_dx_need) },
+    [OP_NORM_DW] = { NAME(norm_dw), NAME(norm_dw_need) },
+    [OP_ATTN] = { NAME(attn), NAME(attn_need) },
+    [OP_ATTN_DX] = { NAME(attn_dx), NAME(attn_dx_need) },
+    [OP_ACT] = { NAME(act), NULL },
+    [OP_ACT_DX] = { NAME(act_dx), NULL },
+    [OP_GEGLU] = { NAME(geglu), NULL },
+    [OP_GEGLU_DX] = { NAME(geglu_dx), NULL },
+    [OP_UP2] = { NAME(up2), NULL },
+    [OP_UP2_DX] = { NAME(up2_dx), NULL },
+    [OP_EMBED] = { NAME(embed), NULL },
+    [OP_EMBED_DW] = { NAME(embed_dw), NULL },
+    [OP_COPY] = { NAME(copy), NULL },
+    [OP_ADD] = { NAME(add), NULL },
+    [OP_MUL] = { NAME(mul), NULL },
+    [OP_DROPOUT] = { NAME(dropout), NULL },
+    [OP_LOSS] = { NAME(loss), NULL },
+    [OP_SUMSQ] = { NAME(sumsq), NAME(sumsq_need) },
+    [OP_UPDATE] = { NAME(update), NULL },
+    [OP_FILL] = { NAME(fill), NULL },
+};
+
+static size_t need(const Set *set, const Op *op)
+{
+    (void)set;
+    return table[op->kind].need ? table[op->kind].need(op) : 0;
+}
+
+static int run(Set *set, const Op *op)
+{
+    if (op_check(set, op)) return -1;
+    if (!op->scratch && need(set, op)) return err("%s: scratch: expected %zu bytes, found none", op_name(op->kind), need(set, op));
+    return table[op->kind].run(op);
+}
+
+/* The GEMM takes weights as they are. */
+static size_t pack(Set *set, Weight *w, void *dst)
+{
+    (void)set, (void)dst;
+    w->packed = NULL;
+    return 0;
+}
+
+static void *alloc(Set *set, size_t bytes)
+{
+    (void)set;
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p != MAP_FAILED) return p;
+    err("no memory: %zu bytes", bytes);
+    return NULL;
+}
+
+static void release(Set *set, void *p, size_t bytes)
+{
+    (void)set;
+    if (p) munmap(p, bytes ? bytes : 1);
+}
+
+static int move(Tensor to, Tensor from)
+{
+    if (to.n != from.n || to.h != from.h || to.w != from.w || to.c != from.c)
+        return err("copy between memories: expected (%d,%d,%d,%d), found (%d,%d,%d,%d)", to.n, to.h, to.w, to.c, from.n, from.h, from.w, from.c);
+    size_t rows = row_count(to), c = (size_t)to.c;
+    if (is_dense(to) && is_dense(from)) c *= rows, rows = 1;
+    for (size_t r = 0; r < rows; r++)
+        type_convert(to.type, tensor_at(to, r / area(to) * to.img + r % area(to) * to.ld), from.type,
+                     tensor_at(from, r / area(from) * from.img + r % area(from) * from.ld), c);
+    return 0;
+}
+
+static int upload(Set *set, Tensor dst, Tensor host) { return (void)set, move(dst, host); }
+static int download(Set *set, Tensor host, Tensor src) { return (void)set, move(host, src); }
+static int sync_set(Set *set) { return (void)set, 0; }
+
+Set *NAME(ref_open)(void)
+{
+    static Set set = { REAL == 32 ? "ref" : "ref64", T_REAL, T_REAL, NULL, run, need, pack, alloc, release, upload, download, sync_set };
+    NAME(gemm_open)();
+    return &set;
+}
