@@ -1,0 +1,50 @@
+/* lora.h - low-rank adapters on a Stable Diffusion model (Hu et al. 2021; conventions and names: kohya's).
+ *
+ * Each chosen module W (o,i) of the model gets A (r,i), "down", and B (o,r), "up": W + alpha/r B A. A starts uniform in +-1/sqrt(i k k) (He et al. 2015 with
+ * a = sqrt 5), B at 0, so that training starts from the model itself.
+ *
+ *   by default   every linear and 1x1 convolution inside the U-Net's transformers; q, k, v, out, fc1, fc2 of the text encoder
+ *   conv_dim     also the residual blocks' and samplers' 3x3 convolutions, at this rank, and the residual blocks' other layers, at the linear rank (LoCon)
+ *
+ * A module's key in a file is lora_unet_ or lora_te_ and its path with every dot made an underscore. */
+#ifndef LORA_LORA_H
+#define LORA_LORA_H
+#include "io/safetensors.h"
+#include "model/checkpoint.h"
+#include "nn/param.h"
+
+typedef struct {
+    int    dim, conv_dim;                               /* ranks; conv_dim 0: the convolutions stay as they are */
+    double alpha, conv_alpha;
+    int    unet, text;                                  /* which halves of the model */
+} LoraRules;
+
+typedef struct {
+    char   *key;                                        /* "lora_unet_mid_block_attentions_0_proj_in" */
+    Layer  *layer;
+    int     part;
+    Adapter adapter;
+} LoraModule;
+
+typedef struct {
+    LoraModule *module;
+    int         modules;
+    Params      params;
+    int         text_group, unet_group;                 /* learning-rate groups; -1: no such modules */
+} Lora;
+
+/* Puts adapters on the model's layers, all 0. They stay until lora_detach, which must come before checkpoint_close. 0, or -1 and err(). */
+int  lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules);
+void lora_detach(Lora *lora);
+int  lora_init(Lora *lora, uint64_t seed);              /* A random, B 0 */
+
+/* Takes the numbers from a file; ranks, alphas and modules must be the same. */
+int lora_load(Lora *lora, const char *path);
+
+/* Writes a file in kohya's layout with these metadata and sshs_model_hash. The target is replaced whole or not at all. */
+int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs);
+
+/* The model's weights += weight * alpha/r B A for each module of a file, whose ranks and alphas may differ; each weight is rounded once. A key without a
+ * place in the model is refused before anything is changed. */
+int lora_merge(Checkpoint *model, const char *path, double weight);
+#endif

@@ -1,0 +1,87 @@
+#include "model/clip.h"
+#include "base/err.h"
+#include "io/json.h"
+#include <stdlib.h>
+#include <string.h>
+
+int clip_config(ClipConfig *c, const char *path)
+{
+    Json *j = json_open(path);
+    if (!j) return -1;
+    *c = (ClipConfig){ .vocab = json_need_int(j, "vocab_size"),
+                       .width = json_need_int(j, "hidden_size"),
+                       .layers = json_need_int(j, "num_hidden_layers"),
+                       .heads = json_need_int(j, "num_attention_heads"),
+                       .hidden = json_need_int(j, "intermediate_size"),
+                       .length = json_need_int(j, "max_position_embeddings"),
+                       .eps = json_double(j, "layer_norm_eps", 1e-5) };
+    const char *act = json_string(j, "hidden_act", "quick_gelu");
+    if (strcmp(act, "quick_gelu") == 0) c->act = ACT_QUICK_GELU;
+    else if (strcmp(act, "gelu") == 0) c->act = ACT_GELU;
+    else json_fail(j, "hidden_act", "expected quick_gelu or gelu, found %s", act);
+    if (c->vocab < 1 || c->width < 1 || c->layers < 1 || c->heads < 1 || c->hidden < 1 || c->length < 1) json_fail(j, "hidden_size", "sizes must be positive");
+    else if (c->width % c->heads) json_fail(j, "num_attention_heads", "%d channels do not divide by %d heads", c->width, c->heads);
+    return json_close(j);
+}
+
+int clip_open(Clip *clip, const ClipConfig *config, Set *set)
+{
+    Weights *w = &clip->weights;
+    int      c = config->width;
+    *clip = (Clip){ .config = *config, .layer = calloc((size_t)config->layers, sizeof *clip->layer) };
+    weights_open(w, set);
+    if (!clip->layer) return err("out of memory for %d text layers", config->layers);
+    weights_table(w, &clip->token, "text_model.embeddings.token_embedding.weight", config->vocab, c);
+    weights_table(w, &clip->position, "text_model.embeddings.position_embedding.weight", config->length, c);
+    for (int i = 0; i < config->layers; i++) {
+        ClipLayer *l = &clip->layer[i];
+        Name       p = name("text_model.encoder.layers.%d", i);
+        Name       q = name("%s.self_attn.q_proj", p.s), k = name("%s.self_attn.k_proj", p.s), v = name("%s.self_attn.v_proj", p.s);
+        l->heads = config->heads, l->act = config->act;
+        weights_norm(w, &l->norm1, name("%s.layer_norm1", p.s).s, c, 0, 0, config->eps);
+        weights_fused(w, &l->qkv, (const char *[]){ q.s, k.s, v.s }, 3, c, c, 1);
+        weights_linear(w, &l->out, name("%s.self_attn.out_proj", p.s).s, c, c, 1);
+        weights_norm(w, &l->norm2, name("%s.layer_norm2", p.s).s, c, 0, 0, config->eps);
+        weights_linear(w, &l->fc1, name("%s.mlp.fc1", p.s).s, c, config->hidden, 1);
+        weights_linear(w, &l->fc2, name("%s.mlp.fc2", p.s).s, config->hidden, c, 1);
+    }
+    weights_norm(w, &clip->final, "text_model.final_layer_norm", c, 0, 0, config->eps);
+    return w->failed ? -1 : 0;
+}
+
+void clip_close(Clip *clip)
+{
+    weights_close(&clip->weights);
+    free(clip->layer);
+    *clip = (Clip){ 0 };
+}
+
+/* x += attn(norm x);  x += mlp(norm x) */
+static void layer_unit(Tape *t, const void *self, Var *const *in, Var *y)
+{
+    const ClipLayer *l = self;
+    Var             *x = in[0];
+    int              c = x->t.c;
+    Var             *qkv = nn_layer(t, &l->qkv, nn_norm(t, &l->norm1, x), NULL, NULL, NULL);        /* (n,1,t,3c) */
+    Var             *a = nn_attn(t, tape_channels(t, qkv, 0, c), tape_channels(t, qkv, c, c), tape_channels(t, qkv, 2 * c, c), l->heads, 1);
+    Var             *h = nn_layer(t, &l->out, a, NULL, NULL, x);
+    Var             *m = nn_act(t, nn_layer(t, &l->fc1, nn_norm(t, &l->norm2, h), NULL, NULL, NULL), l->act);
+    nn_layer(t, &l->fc2, m, y, NULL, h);
+}
+
+Var *clip_forward(Tape *t, const Clip *clip, const Var *ids)
+{
+    Tensor position = tensor_of(clip->position.p, clip->position.type, 1, 1, ids->t.w, clip->config.width);
+    CHECK(ids->t.w <= clip->config.length, "%d tokens, %d positions", ids->t.w, clip->config.length);
+    Var *x = nn_embed(t, ids, clip->token, position);
+    for (int i = 0; i < clip->config.layers; i++) {
+        Var *y = tape_like(t, x, x->t.c);
+        tape_unit(t, layer_unit, &clip->layer[i], (Var *[3]){ x }, y);
+        tape_name(t, y, "text.layer.%d", i);
+        x = y;
+    }
+    Var *y = nn_norm(t, &clip->final, x);
+    y->wide = 1;
+    tape_name(t, y, "text.hidden");
+    return y;
+}

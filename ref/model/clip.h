@@ -1,0 +1,33 @@
+/* clip.h - CLIP's text encoder (Radford et al. 2021): a causal transformer with the norm before each sublayer (transformers' CLIPTextModel). */
+#ifndef MODEL_CLIP_H
+#define MODEL_CLIP_H
+#include "nn/weights.h"
+
+typedef struct {
+    int    vocab, width, layers, heads, hidden, length; /* hidden: of the MLP; length: positions */
+    Act    act;
+    double eps;
+} ClipConfig;
+
+typedef struct {
+    Norm  norm1, norm2;
+    Layer qkv, out, fc1, fc2;
+    int   heads;
+    Act   act;
+} ClipLayer;
+
+typedef struct {
+    ClipConfig config;
+    Weights    weights;
+    Tensor     token, position;                         /* (vocab,1,1,c), (length,1,1,c) */
+    ClipLayer *layer;
+    Norm       final;
+} Clip;
+
+int  clip_config(ClipConfig *config, const char *path); /* from text_encoder/config.json. 0, or -1 and err() */
+int  clip_open(Clip *clip, const ClipConfig *config, Set *set);
+void clip_close(Clip *clip);
+
+/* Text states (n,1,t,c) after the final norm, from ids (n,1,t,1), t <= length. */
+Var *clip_forward(Tape *t, const Clip *clip, const Var *ids);
+#endif

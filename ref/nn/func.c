@@ -1,0 +1,123 @@
+#include "nn/func.h"
+#include "base/err.h"
+#include <math.h>
+
+/* ---- norm ---- */
+
+static void norm_back(Tape *t, Node *node)
+{
+    int         acc;
+    const Op   *f = &node->op;
+    Tensor      dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    tape_run(t, op_norm_dx(dx, dy, f->x[0], f->x[1], f->x[2], f->y[1], f->y[2], f->a.groups, f->a.silu, acc));
+}
+
+Var *nn_norm(Tape *t, const Norm *norm, Var *x)
+{
+    Var   *y = tape_like(t, x, x->t.c);
+    int    g = norm->groups, h = g ? 1 : x->t.h, w = g ? 1 : x->t.w, c = g ? g : 1;
+    Tensor mean = tape_temp(t, t->set->acc, x->t.n, h, w, c), rstd = tape_temp(t, t->set->acc, x->t.n, h, w, c);
+    Op     op = op_norm(y->t, mean, rstd, x->t, norm->gamma, norm->beta, g, norm->silu, norm->eps);
+    tape_run(t, op);
+    Node *node = tape_record(t, norm_back, y, &x, 1, 0);
+    if (node) node->op = op;
+    return y;
+}
+
+/* ---- attention ---- */
+
+static void attn_back(Tape *t, Node *node)
+{
+    int       acc[3];
+    const Op *f = &node->op;
+    Tensor    dy = tape_dy(t, node->y), d[3];
+    for (int i = 0; i < 3; i++) {
+        d[i] = tape_grad(t, node->x[i], &acc[i]);
+        CHECK(!acc[i], "q, k and v each feed one attention; input %d has a gradient already", i);
+    }
+    tape_run(t, op_attn_dx(d[0], d[1], d[2], dy, f->x[0], f->x[1], f->x[2], f->y[0], f->y[1], f->a.heads, f->a.causal, f->a.scale));
+}
+
+Var *nn_attn(Tape *t, Var *q, Var *k, Var *v, int heads, int causal)
+{
+    Var   *y = tape_like(t, q, q->t.c);
+    Tensor lse = tape_temp(t, t->set->acc, q->t.n, q->t.h, q->t.w, heads);
+    Op     op = op_attn(y->t, lse, q->t, k->t, v->t, heads, causal, 1 / sqrt((double)q->t.c / heads));
+    tape_run(t, op);
+    Node *node = tape_record(t, attn_back, y, (Var *[]){ q, k, v }, 3, 0);
+    if (node) node->op = op;
+    return y;
+}
+
+/* ---- activations ---- */
+
+static void act_back(Tape *t, Node *node)
+{
+    int    acc;
+    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    tape_run(t, op_act_dx(dx, dy, node->op.x[0], (Act)node->op.a.kind, acc));
+}
+
+Var *nn_act(Tape *t, Var *x, Act kind)
+{
+    Var *y = tape_like(t, x, x->t.c);
+    Op   op = op_act(y->t, x->t, kind);
+    tape_run(t, op);
+    Node *node = tape_record(t, act_back, y, &x, 1, 0);
+    if (node) node->op = op;
+    return y;
+}
+
+static void geglu_back(Tape *t, Node *node)
+{
+    int    acc;
+    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    tape_run(t, op_geglu_dx(dx, dy, node->op.x[0], acc));
+}
+
+Var *nn_geglu(Tape *t, Var *x)
+{
+    Var *y = tape_like(t, x, x->t.c / 2);
+    Op   op = op_geglu(y->t, x->t);
+    tape_run(t, op);
+    Node *node = tape_record(t, geglu_back, y, &x, 1, 0);
+    if (node) node->op = op;
+    return y;
+}
+
+/* ---- moves ---- */
+
+static void up2_back(Tape *t, Node *node)
+{
+    int    acc;
+    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    tape_run(t, op_up2_dx(dx, dy, acc));
+}
+
+Var *nn_up2(Tape *t, Var *x)
+{
+    Var *y = tape_new(t, t->set->act, x->t.n, 2 * x->t.h, 2 * x->t.w, x->t.c);
+    tape_run(t, op_up2(y->t, x->t));
+    tape_record(t, up2_back, y, &x, 1, 0);
+    return y;
+}
+
+/* The table is frozen: nothing goes back. */
+Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor position)
+{
+    Var *y = tape_new(t, t->set->act, ids->t.n, ids->t.h, ids->t.w, table.c);
+    tape_run(t, op_embed(y->t, ids->t, table, NONE, position));
+    return y;
+}
+
+/* ---- loss ---- */
+
+Var *nn_loss(Tape *t, Var *pred, const Var *target, const Var *weight, Tensor ctl, Loss kind, double share)
+{
+    int    acc;
+    Var   *y = tape_new(t, t->set->acc, pred->t.n, 1, 1, 1);
+    Tensor dpred = tape_grad(t, pred, &acc);
+    CHECK(!acc, "one loss on one prediction, %d channels", pred->t.c);
+    tape_run(t, op_loss(y->t, dpred, pred->t, target->t, weight->t, NONE, NONE, ctl, kind, share));
+    return y;
+}

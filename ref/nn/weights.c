@@ -1,0 +1,226 @@
+#include "nn/weights.h"
+#include "base/err.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 64 << 20, ALIGN = 64 };
+struct WeightBlock {
+    struct WeightBlock *next;
+    char               *p;
+    size_t              size, used;
+};
+
+Name name(const char *format, ...)
+{
+    Name    out;
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(out.s, sizeof out.s, format, args);
+    va_end(args);
+    CHECK(length < (int)sizeof out.s, "%s...", out.s);
+    return out;
+}
+
+void weights_open(Weights *w, Set *set) { *w = (Weights){ .set = set }; }
+
+void weights_close(Weights *w)
+{
+    for (struct WeightBlock *b = w->blocks, *next; b; b = next) {
+        next = b->next;
+        w->set->release(w->set, b->p, b->size);
+        free(b);
+    }
+    for (int i = 0; i < w->sites; i++) free(w->site[i].layer->part[w->site[i].part].name);
+    for (int i = 0; i < w->slots; i++) free(w->slot[i].name);
+    free(w->slot);
+    free(w->site);
+    *w = (Weights){ 0 };
+}
+
+/* ---- describing ---- */
+
+/* Memory of the set, from blocks of which untouched pages cost nothing. */
+static void *take(Weights *w, size_t bytes)
+{
+    struct WeightBlock *b = w->blocks;
+    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    if (!b || b->size - b->used < bytes) {
+        size_t size = bytes > BLOCK ? bytes : BLOCK;
+        if (!(b = calloc(1, sizeof *b)) || !(b->p = w->set->alloc(w->set, size))) {
+            free(b);
+            w->failed = 1;
+            return NULL;
+        }
+        b->size = size, b->next = w->blocks, w->blocks = b;
+    }
+    b->used += bytes;
+    return b->p + b->used - bytes;
+}
+
+static Tensor take_tensor(Weights *w, int n, int h, int wide, int c)
+{
+    Tensor t = tensor_of(NULL, w->set->act, n, h, wide, c);
+    w->count += tensor_count(t);
+    t.p = take(w, tensor_count(t) * type_size(t.type));
+    return t;
+}
+
+/* Room for one more element in a growing array. */
+static int grow(Weights *w, void **array, int count, int *room, size_t size)
+{
+    if (count < *room) return 0;
+    void *more = realloc(*array, (size_t)(*room ? 2 * *room : 64) * size);
+    if (!more) return w->failed = 1, err("out of memory for the names of the weights");
+    *array = more, *room = *room ? 2 * *room : 64;
+    return 0;
+}
+
+static void add_slot(Weights *w, const char *text, Tensor dst, int rank)
+{
+    if (grow(w, (void **)&w->slot, w->slots, &w->slot_room, sizeof *w->slot)) return;
+    char *copy = strdup(text);
+    if (!copy) w->failed = 1;
+    else w->slot[w->slots++] = (WeightSlot){ copy, dst, rank };
+}
+
+static void add_part(Weights *w, Layer *l, const char *text, int o)
+{
+    if (grow(w, (void **)&w->site, w->sites, &w->site_room, sizeof *w->site)) return;
+    char *copy = strdup(text);
+    int   j = l->parts;
+    if (!copy) {
+        w->failed = 1;
+        return;
+    }
+    l->part[l->parts++] = (Part){ .name = copy, .o0 = j * o, .o = o };
+    w->site[w->sites++] = (Site){ l, j };
+    add_slot(w, name("%s.weight", text).s, part_weight(l, j), l->conv ? 4 : 2);
+    if (l->bias.p) add_slot(w, name("%s.bias", text).s, tensor_channels(l->bias, j * o, o), 1);
+}
+
+void weights_fused(Weights *w, Layer *l, const char *const *names, int parts, int in, int out_each, int bias)
+{
+    *l = (Layer){ .geometry = { .kernel = 1, .stride = 1 } };
+    l->w.t = take_tensor(w, parts * out_each, 1, 1, in);
+    if (bias) l->bias = take_tensor(w, 1, 1, 1, parts * out_each);
+    for (int j = 0; j < parts; j++) add_part(w, l, names[j], out_each);
+}
+
+void weights_linear(Weights *w, Layer *l, const char *text, int in, int out, int bias) { weights_fused(w, l, &text, 1, in, out, bias); }
+
+void weights_conv(Weights *w, Layer *l, const char *text, int in, int out, int kernel, int stride, int pad)
+{
+    *l = (Layer){ .geometry = { .kernel = kernel, .stride = stride, .pad = { pad, pad, pad, pad } }, .conv = 1 };
+    l->w.t = take_tensor(w, out, kernel, kernel, in);
+    l->bias = take_tensor(w, 1, 1, 1, out);
+    add_part(w, l, text, out);
+}
+
+void weights_norm(Weights *w, Norm *n, const char *text, int c, int groups, int silu, double eps)
+{
+    *n = (Norm){ take_tensor(w, 1, 1, 1, c), take_tensor(w, 1, 1, 1, c), groups, silu, eps };
+    add_slot(w, name("%s.weight", text).s, n->gamma, 1);
+    add_slot(w, name("%s.bias", text).s, n->beta, 1);
+}
+
+void weights_table(Weights *w, Tensor *table, const char *text, int rows, int c)
+{
+    *table = take_tensor(w, rows, 1, 1, c);
+    add_slot(w, text, *table, 2);
+}
+
+Tensor part_weight(const Layer *l, int part)
+{
+    const Part *p = &l->part[part];
+    return tensor_images(l->w.t, p->o0, p->o);
+}
+
+/* ---- loading ---- */
+
+/* The shape that the file should have. */
+static void expected(const WeightSlot *s, int64_t shape[4])
+{
+    Tensor d = s->dst;
+    shape[0] = s->rank == 1 ? d.c : d.n, shape[1] = d.c, shape[2] = d.h, shape[3] = d.w;
+}
+
+static int shape_fits(const WeightSlot *s, const SafetensorsEntry *e)
+{
+    int64_t want[4];
+    int     either = s->rank > 1 && s->dst.h == 1 && s->dst.w == 1, rank = either ? e->rank : s->rank;
+    if (e->rank != rank || rank < 1 || rank > 4 || (either && rank != 2 && rank != 4)) return 0;
+    expected(s, want);
+    for (int i = 0; i < rank; i++)
+        if (e->shape[i] != want[i]) return 0;
+    return 1;
+}
+
+static void shape_text(char out[96], const int64_t *shape, int rank)
+{
+    int at = snprintf(out, 96, "(");
+    for (int i = 0; i < rank && at < 80; i++) at += snprintf(out + at, 96 - (size_t)at, "%s%lld", i ? "," : "", (long long)shape[i]);
+    snprintf(out + at, 96 - (size_t)at, ")");
+}
+
+static int refuse_shape(const WeightSlot *s, const Safetensors *file, const SafetensorsEntry *e)
+{
+    int64_t want[4];
+    char    wanted[96], found[96];
+    expected(s, want);
+    shape_text(wanted, want, s->rank);
+    shape_text(found, e->shape, e->rank);
+    return err("%s: %s: expected shape %s, found %s", file->path, e->name, wanted, found);
+}
+
+void weights_from_file(double *to, const double *from, int o, int i, int kk)
+{
+    for (size_t a = 0, plane = (size_t)i * (size_t)kk; a < (size_t)o; a++)
+        for (size_t b = 0; b < (size_t)i; b++)
+            for (size_t c = 0; c < (size_t)kk; c++) to[a * plane + c * (size_t)i + b] = from[a * plane + b * (size_t)kk + c];
+}
+
+void weights_to_file(double *to, const double *from, int o, int i, int kk) { weights_from_file(to, from, o, kk, i); }
+
+static int load_slot(Weights *w, const WeightSlot *s, const Safetensors *file, const SafetensorsEntry *e)
+{
+    if (!shape_fits(s, e)) return refuse_shape(s, file, e);
+    Tensor  d = s->dst;
+    size_t  count = tensor_count(d);
+    double *value = malloc(2 * count * sizeof *value);
+    if (!value) return err("%s: %s: out of memory for %zu numbers", file->path, e->name, count);
+    int status = safetensors_read(file, e, T_F64, value);
+    weights_from_file(value + count, value, d.n, d.c, d.h * d.w);
+    if (!status) status = w->set->upload(w->set, d, tensor_of(value + count, T_F64, d.n, d.h, d.w, d.c));
+    free(value);
+    return status;
+}
+
+int weights_pack(Weights *w)
+{
+    for (int i = 0; i < w->sites; i++) {
+        Layer *l = w->site[i].layer;
+        if (w->site[i].part > 0) continue;
+        size_t bytes = w->set->pack(w->set, &l->w, NULL);
+        if (!bytes) continue;
+        void *packed = l->w.packed ? l->w.packed : take(w, bytes);
+        if (!packed) return -1;
+        w->set->pack(w->set, &l->w, packed);
+    }
+    return 0;
+}
+
+int weights_load(Weights *w, const Safetensors *file, const char *optional)
+{
+    if (w->failed) return -1;
+    size_t skip = optional ? strlen(optional) : 0;
+    for (int i = 0; i < w->slots; i++) {
+        const WeightSlot       *s = &w->slot[i];
+        const SafetensorsEntry *e = safetensors_find(file, s->name);
+        if (!e && skip && strncmp(s->name, optional, skip) == 0) e = safetensors_find(file, s->name + skip);
+        if (!e) return err("%s: %s: this tensor is missing", file->path, s->name);
+        if (load_slot(w, s, file, e)) return -1;
+    }
+    return weights_pack(w);
+}

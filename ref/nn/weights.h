@@ -1,0 +1,59 @@
+/* weights.h - the frozen numbers of a model: named as in a diffusers checkpoint, described first, loaded once.
+ *
+ * A model's constructor calls the functions below for each of its layers; they set the layers' shapes and note where each tensor of a file belongs. Then
+ * weights_load fills them from a file, and reports what is missing, misshapen or left over. Views into the set's memory stay valid until weights_close.
+ * Failures of the description (no memory) latch, and weights_load reports them. */
+#ifndef NN_WEIGHTS_H
+#define NN_WEIGHTS_H
+#include "io/safetensors.h"
+#include "nn/func.h"
+#include "nn/layer.h"
+
+typedef struct {
+    char  *name;                                        /* the tensor's in the file */
+    Tensor dst;                                         /* (o,k,k,i), or (1,1,1,c), or (v,1,1,c) */
+    int    rank;                                        /* of the tensor in the file: 4 (o,i,k,k), 2 (o,i), 1 (c). (o,i,1,1) and (o,i) stand for each other */
+} WeightSlot;
+
+/* A module that an adapter can sit on. */
+typedef struct {
+    Layer *layer;
+    int    part;
+} Site;
+
+typedef struct {
+    Set        *set;
+    WeightSlot *slot;
+    Site       *site;
+    int         slots, sites, slot_room, site_room, failed;
+    struct WeightBlock *blocks;                         /* memory of the set */
+    size_t      count;                                  /* numbers described */
+} Weights;
+
+/* A name put together in place: name("%s.to_q", prefix).s */
+typedef struct {
+    char s[160];
+} Name;
+Name name(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void weights_open(Weights *w, Set *set);
+void weights_close(Weights *w);
+
+void weights_linear(Weights *w, Layer *l, const char *name, int in, int out, int bias);
+void weights_fused(Weights *w, Layer *l, const char *const *names, int parts, int in, int out_each, int bias);
+void weights_conv(Weights *w, Layer *l, const char *name, int in, int out, int kernel, int stride, int pad);       /* pad on all sides; with a bias */
+void weights_norm(Weights *w, Norm *n, const char *name, int c, int groups, int silu, double eps);
+void weights_table(Weights *w, Tensor *table, const char *name, int rows, int c);
+
+/* Fills every slot from the file, whose names may lack `optional` at the front. 0, or -1 and err(): file, key, what was expected. */
+int weights_load(Weights *w, const Safetensors *file, const char *optional);
+
+int weights_pack(Weights *w);                           /* again after a change of the numbers; 0, or -1 and err() */
+
+/* The range of a layer's weight that belongs to a part: (o,k,k,i). */
+Tensor part_weight(const Layer *l, int part);
+
+/* (o,i,k,k), as files have it, to (o,k,k,i), the contract's order, kk = k*k; and back. to and from do not overlap. */
+void weights_from_file(double *to, const double *from, int o, int i, int kk);
+void weights_to_file(double *to, const double *from, int o, int i, int kk);
+#endif
