@@ -1,0 +1,26 @@
+/* latents.h - every training picture as the autoencoder sees it: computed once, as mean and log-variance, and drawn anew each time it is used. */
+#ifndef DATA_LATENTS_H
+#define DATA_LATENTS_H
+#include "base/rng.h"
+#include "data/bucket.h"
+#include "data/concepts.h"
+#include "diffusion/pipeline.h"
+
+typedef struct {
+    int    w, h, c;                                     /* of the latent */
+    float *moments;                                     /* (h,w,2c): mean, then log-variance clamped to -30..20 */
+} Latent;
+
+typedef struct {
+    Latent *latent;                                     /* one a picture */
+    int     count;
+    double  scaling;                                    /* the denoiser sees latents times this */
+} Latents;
+
+/* Loads, resizes and cuts each picture as fit says and encodes it. 0, or -1 and err(): the picture and what is wrong with it. */
+int  latents_open(Latents *l, Pipeline *p, const Concepts *concepts, const Buckets *buckets, const BucketFit *fit, int quiet);
+void latents_close(Latents *l);
+
+/* x (h,w,c) = scaling (mean + exp(logvar/2) e), e drawn from rng in order. */
+void latent_draw(double *x, const Latents *l, int picture, Rng *rng);
+#endif

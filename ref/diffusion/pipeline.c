@@ -1,0 +1,192 @@
+#include "diffusion/pipeline.h"
+#include "base/err.h"
+#include "base/torch_rng.h"
+#include "diffusion/guidance.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int open_tokenizer(Pipeline *p)
+{
+    const Clip *clip = &p->model.clip;
+    const char *dir = p->model.tokenizer;
+    if (tokenizer_open(&p->tokenizer, dir)) return -1;
+    if (p->tokenizer.length > clip->config.length) return err("%s: model_max_length: expected at most the text encoder's %d positions, found %d", dir, clip->config.length, p->tokenizer.length);
+    if (p->tokenizer.vocab > clip->config.vocab) return err("%s: expected at most the text encoder's %d words, found %d", dir, clip->config.vocab, p->tokenizer.vocab);
+    return 0;
+}
+
+int pipeline_open(Pipeline *p, const char *path, const char *set)
+{
+    *p = (Pipeline){ .set = set_open(set) };
+    if (!p->set || checkpoint_open(&p->model, path, p->set)) return -1;
+    const SchedulerConfig *c = &p->model.scheduler;
+    size_t                 memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);    /* reserved, not used: pages cost when touched */
+    if (open_tokenizer(p) == 0 &&
+        schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps, c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
+        tape_open(&p->tape, p->set, memory) == 0)
+        return 0;
+    pipeline_close(p);
+    return -1;
+}
+
+void pipeline_close(Pipeline *p)
+{
+    tape_close(&p->tape);
+    tokenizer_close(&p->tokenizer);
+    checkpoint_close(&p->model);
+}
+
+Var *pipeline_text(Pipeline *p, const int32_t *ids, int n)
+{
+    Var *v = tape_constant(&p->tape, T_I32, tensor_of((void *)ids, T_I32, n, 1, p->tokenizer.length, 1));
+    return clip_forward(&p->tape, &p->model.clip, v);
+}
+
+/* ---- sampling ---- */
+
+/* The work of one call. Latents are (n,h,w,c) in k-space; with guidance the model sees 2n: first without, then with the prompts. */
+typedef struct {
+    Pipeline             *p;
+    const SampleSettings *s;
+    int                   n, passes, h, w, c;
+    size_t                one, all;                     /* elements of a latent, of n */
+    Tensor                text;                         /* (passes*n,1,t,c) in host memory */
+    TorchRng             *rng;
+    float                *draw;                         /* (c,h,w) of one picture, torch's order */
+    double               *x, *input, *output, *denoised, *noise, *sines;
+    Sampler               sampler;
+} Sampling;
+
+static void sampling_close(Sampling *g)
+{
+    free(g->text.p);
+    free(g->rng);
+    free(g->draw);
+    free(g->x);
+    sampler_close(&g->sampler);
+}
+
+static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
+{
+    int factor = vae_factor(&p->model.vae.config), step = checkpoint_step(&p->model);
+    if (s->w < step || s->h < step || s->w % step || s->h % step) return err("%dx%d: width and height must be multiples of %d for this model", s->w, s->h, step);
+    *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
+    g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
+    size_t words = (size_t)(g->passes * n) * (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width;
+    size_t sines = (size_t)(g->passes * n) * (size_t)p->model.unet.config.channels[0];
+    g->text = tensor_of(malloc(words * type_size(p->set->act)), p->set->act, g->passes * n, 1, p->tokenizer.length, p->model.clip.config.width);
+    g->rng = malloc((size_t)n * sizeof *g->rng);
+    g->draw = malloc(g->one * sizeof *g->draw);
+    g->x = malloc((3 + 2 * (size_t)g->passes) * g->all * sizeof *g->x + sines * sizeof *g->x);
+    if (!g->text.p || !g->rng || !g->draw || !g->x) return err("out of memory for %d pictures of %dx%d", n, s->w, s->h);
+    g->denoised = g->x + g->all, g->noise = g->denoised + g->all, g->input = g->noise + g->all;
+    g->output = g->input + (size_t)g->passes * g->all, g->sines = g->output + (size_t)g->passes * g->all;
+    for (int i = 0; i < n; i++) g->rng[i] = torch_rng_open(picture[i].seed);
+    return sampler_open(&g->sampler, s->sampler, s->sigmas, s->steps, &p->schedule, g->all);
+}
+
+static int encode_prompts(Sampling *g, const SamplePicture *picture)
+{
+    Pipeline *p = g->p;
+    int       length = p->tokenizer.length, rows = g->passes * g->n, status = 0;
+    int32_t  *ids = malloc((size_t)rows * (size_t)length * sizeof *ids);
+    if (!ids) return err("out of memory for %d prompts", rows);
+    for (int i = 0; i < rows && !status; i++) {
+        const SamplePicture *one = &picture[i % g->n];
+        const char          *text = i < g->n && g->passes == 2 ? one->negative : one->prompt;
+        if (tokenizer_pad(&p->tokenizer, text, ids + (size_t)i * (size_t)length) < 0) status = -1;
+    }
+    if (!status) {
+        tape_reset(&p->tape, TAPE_INFER);
+        Var *text = pipeline_text(p, ids, rows);
+        status = tape_status(&p->tape) || p->set->download(p->set, g->text, text->t) || p->set->sync(p->set) ? -1 : 0;
+    }
+    free(ids);
+    return status;
+}
+
+/* Each picture's next normals, in torch's order (c,h,w), to (n,h,w,c). */
+static void draw_noise(Sampling *g)
+{
+    size_t plane = (size_t)g->h * (size_t)g->w;
+    for (int i = 0; i < g->n; i++) {
+        torch_rng_normal(&g->rng[i], g->draw, g->one);
+        for (size_t at = 0; at < plane; at++)
+            for (size_t c = 0; c < (size_t)g->c; c++) g->noise[(size_t)i * g->one + at * (size_t)g->c + c] = g->draw[c * plane + at];
+    }
+}
+
+/* output = the model at x and time t, guided. */
+static int predict(Sampling *g, double sigma, double time)
+{
+    Pipeline *p = g->p;
+    Tape     *t = &p->tape;
+    int       rows = g->passes * g->n, c0 = p->model.unet.config.channels[0];
+    double    scale = sampler_input(sigma);
+    for (int pass = 0; pass < g->passes; pass++)
+        for (size_t k = 0; k < g->all; k++) g->input[(size_t)pass * g->all + k] = g->x[k] * scale;
+    for (int i = 0; i < rows; i++) unet_time(&p->model.unet.config, time, g->sines + (size_t)i * (size_t)c0);
+    tape_reset(t, TAPE_INFER);
+    Var *x = tape_constant(t, p->set->act, tensor_of(g->input, T_F64, rows, g->h, g->w, g->c));
+    Var *sines = tape_constant(t, p->set->act, tensor_of(g->sines, T_F64, rows, 1, 1, c0));
+    Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, g->text));
+    if (tape_status(t) || p->set->download(p->set, tensor_of(g->output, T_F64, rows, g->h, g->w, g->c), y->t) || p->set->sync(p->set)) return -1;
+    if (g->passes == 2) guidance_mix(g->output, g->output, g->output + g->all, g->s->cfg, g->all);
+    return 0;
+}
+
+/* -1..1 to 0..255, rounded half to even, as diffusers; a value that is not a number is black. */
+static uint8_t to_byte(double x)
+{
+    double v = (x + 1) * 127.5;
+    return v > 0 ? (uint8_t)rint(v < 255 ? v : 255) : 0;
+}
+
+static int decode(Sampling *g, Image *image)
+{
+    Pipeline *p = g->p;
+    Tape     *t = &p->tape;
+    size_t    pixels = (size_t)g->s->w * (size_t)g->s->h * 3;
+    double   *rgb = malloc(pixels * sizeof *rgb);
+    if (!rgb) return err("out of memory for a picture of %dx%d", g->s->w, g->s->h);
+    int status = 0;
+    for (int i = 0; i < g->n && !status; i++) {
+        double *z = g->x + (size_t)i * g->one;
+        for (size_t k = 0; k < g->one; k++) z[k] *= g->sampler.last / p->model.vae.config.scaling;
+        tape_reset(t, TAPE_INFER);
+        Var *y = vae_decode(t, &p->model.vae, tape_constant(t, p->set->act, tensor_of(z, T_F64, 1, g->h, g->w, g->c)));
+        if (tape_status(t) || p->set->download(p->set, tensor_of(rgb, T_F64, 1, g->s->h, g->s->w, 3), y->t) || p->set->sync(p->set) || image_new(&image[i], g->s->w, g->s->h)) {
+            while (i-- > 0) image_free(&image[i]);
+            status = -1;
+            break;
+        }
+        for (size_t k = 0; k < pixels; k++) image[i].rgb[k] = to_byte(rgb[k]);
+    }
+    free(rgb);
+    return status;
+}
+
+static int run_steps(Sampling *g, Progress *progress, int *done)
+{
+    const Sampler *s = &g->sampler;
+    draw_noise(g);
+    for (size_t k = 0; k < g->all; k++) g->x[k] = s->first * g->noise[k];
+    for (int i = 0; i < s->steps; i++) {
+        if (predict(g, s->sigma[i], s->t[i])) return -1;
+        sampler_denoised(g->denoised, g->x, g->output, s->sigma[i], g->p->schedule.prediction, g->all);
+        if (sampler_draws(s, i)) draw_noise(g);
+        sampler_step(&g->sampler, g->x, g->denoised, g->noise, i);
+        if (progress) progress_update(progress, ++*done, "%s", "");
+    }
+    return 0;
+}
+
+int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done)
+{
+    Sampling g = { 0 };
+    int      status = sampling_open(&g, p, s, picture, n) || encode_prompts(&g, picture) || run_steps(&g, progress, done) || decode(&g, image) ? -1 : 0;
+    sampling_close(&g);
+    return status;
+}

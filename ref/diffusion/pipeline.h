@@ -1,0 +1,39 @@
+/* pipeline.h - a model ready for work: checkpoint, tokenizer, noise schedule and the memory to run in; and the way from prompts to pictures. */
+#ifndef DIFFUSION_PIPELINE_H
+#define DIFFUSION_PIPELINE_H
+#include "base/progress.h"
+#include "diffusion/sampler.h"
+#include "io/image.h"
+#include "model/checkpoint.h"
+#include "text/tokenizer.h"
+
+typedef struct {
+    Set       *set;
+    Checkpoint model;
+    Tokenizer  tokenizer;
+    Schedule   schedule;
+    Tape       tape;
+} Pipeline;
+
+int  pipeline_open(Pipeline *p, const char *path, const char *set);     /* 0, or -1 and err(); nothing is left to close */
+void pipeline_close(Pipeline *p);
+
+/* Text states (n,1,t,c) of token ids (n,t), under the tape's mode. */
+Var *pipeline_text(Pipeline *p, const int32_t *ids, int n);
+
+/* What the pictures of one call share, and what each has of its own. */
+typedef struct {
+    SamplerKind sampler;
+    SigmaKind   sigmas;
+    int         w, h, steps;                            /* pixels: multiples of checkpoint_step */
+    double      cfg;                                    /* classifier-free guidance; 1: the prompt alone, at half the work */
+} SampleSettings;
+
+typedef struct {
+    const char *prompt, *negative;
+    uint32_t    seed;                                   /* of torch's CPU generator, for the first noise and the later */
+} SamplePicture;
+
+/* image[0..n) = the pictures, computed together; the caller frees them. Each step counts in *done and shows on progress. 0, or -1 and err(), no image made. */
+int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done);
+#endif

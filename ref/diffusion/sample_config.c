@@ -1,0 +1,110 @@
+/* sample_config.c - what a sampling run needs beside its options: their agreement, prompt lines, LoRA arguments. */
+#include "diffusion/sample_config.h"
+#include "base/err.h"
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int sample_config_check(const SampleConfig *config)
+{
+    if (!config->prompt && !config->from_file) return err("--prompt: a prompt was expected, or --from_file with a file of prompts");
+    if (config->prompt && config->from_file) return err("--prompt: --from_file was given as well; prompts come from one of the two");
+    if (config->compare && !config->lora.count) return err("--compare: shows pictures without and with LoRAs, but no --lora was given");
+    if (config->prompt && strlen(config->prompt) >= MAX_PROMPT) return err("--prompt: %d bytes at most were expected", MAX_PROMPT - 1);
+    if (strlen(config->negative_prompt) >= MAX_PROMPT) return err("--negative_prompt: %d bytes at most were expected", MAX_PROMPT - 1);
+    return 0;
+}
+
+PromptLine prompt_line_of(const SampleConfig *config)
+{
+    PromptLine line = { .width = config->width, .height = config->height, .steps = config->steps, .seed = config->seed, .cfg_scale = config->cfg_scale };
+    snprintf(line.prompt, sizeof line.prompt, "%s", config->prompt ? config->prompt : "");
+    snprintf(line.negative_prompt, sizeof line.negative_prompt, "%s", config->negative_prompt);
+    return line;
+}
+
+/* Reads a number that fills its text. */
+static bool read_number(double *x, const char *text)
+{
+    char *end;
+    if (!*text || text[strspn(text, "+-.0123456789eE")]) return false;      /* no "inf", "nan" or hexadecimal numbers */
+    *x = strtod(text, &end);
+    return end != text && !*end && isfinite(*x);
+}
+
+/* One part of a line after the prompt: its letter, a space, the value. */
+static int prompt_option(PromptLine *line, const char *part, const char *path, int number)
+{
+    static const struct { char letter; const char *what; double low, high; bool whole; } rows[] = {
+        { 'w', "width", MIN_SIDE, MAX_SIDE, true }, { 'h', "height", MIN_SIDE, MAX_SIDE, true }, { 'd', "seed", 0, (double)MAX_SEED, true },
+        { 's', "steps", 1, MAX_STEPS, true },       { 'l', "cfg_scale", 0, MAX_CFG, false },
+    };
+    const char *value = part + strcspn(part, " ");      /* behind the letter and the spaces after it */
+    value += strspn(value, " ");
+    if (part[0] == 'n' && part[1] == ' ') {
+        strcpy(line->negative_prompt, value);           /* shorter than the line, which fits */
+        return 0;
+    }
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        double x;
+        if (part[0] != rows[k].letter || part[1] != ' ') continue;
+        if (!read_number(&x, value) || x < rows[k].low || x > rows[k].high || (rows[k].whole && x != floor(x)))
+            return err("%s:%d: --%c: the %s, a %snumber from %.10g to %.10g, was expected, not \"%s\"", path, number, rows[k].letter, rows[k].what,
+                       rows[k].whole ? "whole " : "", rows[k].low, rows[k].high, value);
+        switch (rows[k].letter) {
+        case 'w': line->width = (int)x; break;
+        case 'h': line->height = (int)x; break;
+        case 'd': line->seed = (int64_t)x; break;
+        case 's': line->steps = (int)x; break;
+        case 'l': line->cfg_scale = x; break;
+        }
+        return 0;
+    }
+    return err("%s:%d: --%s: one of --n, --w, --h, --d, --s, --l and its value was expected", path, number, part);
+}
+
+static void strip_end(char *text)
+{
+    size_t length = strlen(text);
+    while (length && isspace((unsigned char)text[length - 1])) text[--length] = 0;
+}
+
+int prompt_line_parse(PromptLine *line, const char *text, const char *path, int number)
+{
+    char rest[MAX_PROMPT], seen[256] = { 0 };
+    text += strspn(text, " \t\r\n");
+    if (!*text || *text == '#') return 0;
+    if (strlen(text) >= sizeof rest) return err("%s:%d: a line of %d bytes at most was expected", path, number, MAX_PROMPT - 1);
+    strcpy(rest, text);
+    strip_end(rest);
+
+    char *part = rest, *next = strstr(rest, " --");     /* a line may begin with an option: then its prompt stays what it was */
+    if (strncmp(rest, "--", 2)) {
+        if (next) *next = 0;
+        strip_end(rest);
+        strcpy(line->prompt, rest);
+        part = next ? next + 1 : NULL;
+    }
+    for (; part; part = next ? next + 1 : NULL) {
+        part += 2;
+        next = strstr(part, " --");
+        if (next) *next = 0;
+        strip_end(part);
+        if (seen[(unsigned char)*part]++) return err("%s:%d: --%c: given twice", path, number, *part);
+        if (prompt_option(line, part, path, number)) return -1;
+    }
+    return 1;
+}
+
+int lora_argument(char *path, size_t size, double *weight, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    size_t      length = colon && read_number(weight, colon + 1) ? (size_t)(colon - text) : strlen(text);
+    if (!text[length]) *weight = 1;
+    if (length == 0 || length >= size) return err("--lora: FILE or FILE:WEIGHT was expected, a file name of 1 to %zu bytes, not \"%s\"", size - 1, text);
+    memcpy(path, text, length);
+    path[length] = 0;
+    return 0;
+}

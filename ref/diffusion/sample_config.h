@@ -1,0 +1,66 @@
+/* sample_config.h - everything that decides which pictures are made, under the names of the web UI's API; and one line of a prompt file.
+ *
+ * `sdlora sample` fills it from the table in cli/option_table.c, where each field's default, range and explanation stand. Texts belong to the command line
+ * and outlive the run. A text not given is NULL. */
+#ifndef DIFFUSION_SAMPLE_CONFIG_H
+#define DIFFUSION_SAMPLE_CONFIG_H
+#include "diffusion/sampler.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MAX_TEXTS = 16, MAX_PROMPT = 4096 };
+enum { MIN_SIDE = 8, MAX_SIDE = 4096, MAX_STEPS = 1000, MAX_CFG = 100 };
+#define MAX_SEED UINT32_MAX                             /* as in the web UI */
+
+typedef struct {
+    const char *item[MAX_TEXTS];
+    int         count;
+} TextList;
+
+typedef struct {
+    const char *model;                                  /* .safetensors or .ckpt file, or diffusers folder */
+    TextList    lora;                                   /* each FILE or FILE:WEIGHT; see lora_argument */
+
+    const char *prompt, *negative_prompt;               /* prompt NULL: from_file has them */
+    const char *from_file;                              /* a file of prompt lines */
+
+    SamplerKind sampler_name;
+    SigmaKind   scheduler;
+    int         steps;
+    double      cfg_scale;
+    int64_t     seed;                                   /* of the first picture, the next has the next; -1: drawn anew each time */
+    int         width, height;                          /* pixels; 0: the model's native size */
+    int         batch_size;                             /* pictures computed together */
+    int         n_iter;                                 /* pictures of each prompt */
+
+    bool        compare;                                /* each picture without the LoRAs, too, side by side */
+    const char *output_dir;
+    const char *grid;                                   /* file of a labelled grid of the pictures, or NULL */
+    int         grid_rows;                              /* prompts in it; 0: all */
+
+    const char *set;                                    /* name of a kernel set */
+    int         threads;                                /* 0: one a processor */
+} SampleConfig;
+
+/* Refuses what contradicts itself: -1 and err(). Once, after parsing. */
+int sample_config_check(const SampleConfig *config);
+
+/* One picture to make: a line of a prompt file, or the command line itself. */
+typedef struct {
+    char    prompt[MAX_PROMPT], negative_prompt[MAX_PROMPT];
+    int     width, height, steps;                       /* ranges and 0 as above */
+    int64_t seed;
+    double  cfg_scale;
+} PromptLine;
+
+/* What the command line says; prompt is "" where from_file has them. The texts fit: sample_config_check has seen to it. */
+PromptLine prompt_line_of(const SampleConfig *config);
+
+/* Reads kohya's syntax into *line, which holds what the text leaves out (prompt_line_of):
+ *   prompt --n negative prompt --w width --h height --d seed --s steps --l cfg_scale
+ * 1: read; 0: the text is empty or a comment (#); -1 and err("PATH:NUMBER: ..."): an unknown or repeated option, or a value out of its range. */
+int prompt_line_parse(PromptLine *line, const char *text, const char *path, int number);
+
+/* Splits FILE:WEIGHT at its last colon where a number follows; *weight is 1 without one. path has room for `size` bytes. 0, or -1 and err(). */
+int lora_argument(char *path, size_t size, double *weight, const char *text);
+#endif
