@@ -1,0 +1,215 @@
+/* option_table.c - every option of every command: where it goes, its default and range, and what a newcomer should know about it. */
+#include "cli/options.h"
+#include "diffusion/sample_config.h"
+#include "train/config.h"
+
+#define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
+
+/* ---- train ---- */
+
+#define AT(field) .name = #field, .offset = offsetof(TrainConfig, field)
+
+static const Choice schedulers[] = {
+    { "constant", LR_CONSTANT }, { "constant_with_warmup", LR_CONSTANT_WITH_WARMUP }, { "linear", LR_LINEAR }, { "cosine", LR_COSINE }, { 0 }
+};
+static const Choice optimizers[] = { { "AdamW", OPTIMIZER_ADAMW }, { 0 } };
+static const Choice precisions[] = { { "float", T_F32 }, { "fp16", T_F16 }, { "bf16", T_BF16 }, { 0 } };
+static const Choice network_keys[] = { { "conv_dim", 0 }, { "conv_alpha", 0 }, { 0 } };
+
+static const Option train_options[] = {
+    { .group = "Model" },
+    { AT(pretrained_model_name_or_path), .alias = "model", .kind = OPT_TEXT, .word = "PATH", .required = true,
+      .help = "The Stable Diffusion 1.x model to teach",
+      .more = "A .safetensors or .ckpt file, or a diffusers folder (the one that holds model_index.json). It is read, never changed: what is learned "
+              "goes into a small file of its own, the LoRA." },
+    { AT(v_parameterization), .kind = OPT_FLAG, .help = "The model predicts v instead of noise",
+      .more = "True of Stable Diffusion 2.x at 768 and of a few fine-tunes, whose authors say so; of no common 1.x model. A diffusers folder says it "
+              "itself." },
+
+    { .group = "Pictures" },
+    { AT(train_data_dir), .kind = OPT_TEXT, .word = "DIR", .required = true, .help = "The folder that holds folders N_name of pictures",
+      .more = "N is the number of times each picture of that folder is shown in an epoch. Use it to balance folders: 3_face with 100 pictures and 1_body "
+              "with 300 weigh the same. Beside picture.png lies its caption, picture.txt; without one the caption is the folder's name after N_." },
+    { AT(resolution), .kind = OPT_SIZE, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own", .help = "Size of the pictures in training",
+      .more = "Pictures are scaled until they cover it, then cropped at the center. Twice the sides cost more than four times the work and memory." },
+    { AT(enable_bucket), .kind = OPT_FLAG, .help = "Train on several shapes, each picture on the nearest one",
+      .more = "Instead of cropping portraits and landscapes alike, sort them into shapes (buckets) of about the same number of pixels as --resolution. A "
+              "batch holds pictures of one bucket." },
+    { AT(min_bucket_reso), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "256 at 512", .help = "Shortest side of a bucket",
+      .more = "The default grows with --resolution." },
+    { AT(max_bucket_reso), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "1024 at 512", .help = "Longest side of a bucket",
+      .more = "The default grows with --resolution." },
+    { AT(bucket_reso_steps), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own, 64",
+      .help = "Sides of buckets are multiples of this" },
+    { AT(bucket_no_upscale), .kind = OPT_FLAG, .help = "Small pictures get small buckets and are not enlarged" },
+    { AT(caption_extension), .kind = OPT_TEXT, .word = ".EXT", .unset = ".txt, then .caption", .help = "How the names of caption files end" },
+    { AT(shuffle_caption), .kind = OPT_FLAG, .help = "Put a caption's tags into a new order each time",
+      .more = "For captions of tags with commas between them. It teaches each tag for itself: without it the first words of captions learn the most. "
+              "Give --keep_tokens 1 with it, so that the word that calls your subject stays in front." },
+    { AT(keep_tokens), .kind = OPT_INT, .value = "0", .low = 0, .high = 255, .help = "Tags at the front that are neither shuffled nor dropped" },
+    { AT(caption_dropout_rate), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1, .help = "Share of pictures shown without a caption",
+      .more = "0.05 to 0.1 keeps the model able to draw with no prompt, on which classifier-free guidance (--cfg_scale) builds." },
+    { AT(caption_tag_dropout_rate), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1, .help = "Share of tags left out, each for itself",
+      .more = "What a left-out tag named is then learned by the tags that stay, above all by the word that calls your subject." },
+
+    { .group = "LoRA" },
+    { AT(network_dim), .alias = "network_rank", .kind = OPT_INT, .value = "4", .low = 1, .high = 1024, .help = "Rank: how much a layer can learn",
+      .more = "A layer of i inputs and o outputs gains rank x (i + o) numbers. 4 to 16 is enough for a person or a character, 32 to 128 for a style; the "
+              "file grows in proportion, and a large rank learns the pictures' accidents more easily." },
+    { AT(network_alpha), .kind = OPT_REAL, .value = "1", .low = 0.001, .high = 4096, .help = "What is learned counts alpha/rank times",
+      .more = "A layer computes W x + alpha/rank B A x, and A and B are trained. Half the alpha is about half the learning rate. Alpha equal to the rank "
+              "counts once; the default, 1, asks for a higher rate as the rank grows." },
+    { AT(conv_dim), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .help = "Rank for 3x3 convolutions; 0 leaves them alone",
+      .more = "Attention layers decide what goes where; convolutions draw. Colours, textures and line work that the model has never seen come sooner "
+              "with them (LoCon); the file grows, and a step takes longer." },
+    { AT(conv_alpha), .kind = OPT_REAL, .value = "1", .low = 0.001, .high = 4096, .help = "The alpha that goes with conv_dim" },
+    { .name = "network_args", .kind = OPT_PAIRS, .choices = network_keys, .help = "Another way to give some of these",
+      .more = "As in kohya's scripts: --network_args conv_dim=16 conv_alpha=8." },
+    { AT(network_train_unet_only), .kind = OPT_FLAG, .help = "Leave the text encoder as it is",
+      .more = "The text encoder reads prompts, the UNet draws. A step takes less time, and prompts keep their meaning." },
+    { AT(network_train_text_encoder_only), .kind = OPT_FLAG, .help = "Leave the UNet as it is" },
+    { AT(network_weights), .kind = OPT_TEXT, .word = "FILE", .help = "Start from the weights of this LoRA",
+      .more = "Only the numbers of the LoRA are taken over; steps and the optimizer's moments begin anew. To go on exactly where a run stopped: --resume." },
+
+    { .group = "Training" },
+    { AT(max_train_steps), .kind = OPT_INT, .value = "1600", .low = 1, .high = 10000000, .help = "Updates of the LoRA" },
+    { AT(max_train_epochs), .kind = OPT_INT, .low = 1, .high = 1000000, .help = "Passes over all pictures, in place of steps" },
+    { AT(train_batch_size), .kind = OPT_INT, .value = "1", .low = 1, .high = 1024, .help = "Pictures in memory at once",
+      .more = "A larger batch makes steadier steps and needs more memory. Twice the batch needs half the steps for the same number of pictures." },
+    { AT(gradient_accumulation_steps), .kind = OPT_INT, .value = "1", .low = 1, .high = 4096, .help = "Batches before each update",
+      .more = "A step then learns from train_batch_size x gradient_accumulation_steps pictures in the memory of one batch." },
+    { AT(learning_rate), .kind = OPT_REAL, .value = "1e-4", .low = 0, .high = 10, .help = "How far a step goes",
+      .more = "Too low, and the subject does not appear; too high, and pictures turn to noise or all look like the training pictures. Try 1e-4 to 1e-3." },
+    { AT(unet_lr), .kind = OPT_REAL, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate", .help = "The UNet's own rate" },
+    { AT(text_encoder_lr), .kind = OPT_REAL, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate", .help = "The text encoder's own rate",
+      .more = "Half the UNet's rate is a common choice: the text encoder forgets sooner." },
+    { AT(lr_scheduler), .kind = OPT_CHOICE, .value = "constant", .choices = schedulers, .help = "How the rate goes over the run",
+      .more = "linear and cosine end at 0, so that the last steps settle; the run's length is then part of the recipe. constant_with_warmup and both of "
+              "these rise from 0 over lr_warmup_steps." },
+    { AT(lr_warmup_steps), .kind = OPT_SHARE, .value = "0", .low = 0, .high = 10000000, .help = "Steps until the rate is full, or their share of all",
+      .more = "Adam's first steps are all of full length, whichever way; a warm-up of some 20 to 100 steps keeps them small." },
+    { AT(optimizer_type), .kind = OPT_CHOICE, .value = "AdamW", .choices = optimizers, .help = "How steps follow from gradients" },
+    { AT(adam_beta1), .kind = OPT_REAL, .value = "0.9", .low = 0, .high = 0.999999, .help = "Memory of the mean gradient" },
+    { AT(adam_beta2), .kind = OPT_REAL, .value = "0.999", .low = 0, .high = 0.999999, .help = "Memory of its square" },
+    { AT(adam_epsilon), .kind = OPT_REAL, .value = "1e-8", .low = 0, .high = 1, .help = "Keeps AdamW from dividing by 0" },
+    { AT(weight_decay), .kind = OPT_REAL, .value = "0.01", .low = 0, .high = 10, .help = "Weights shrink by rate x this each step" },
+    { AT(max_grad_norm), .kind = OPT_REAL, .value = "1", .low = 0, .high = 1000000, .help = "Longer gradients are shortened to this; 0: never" },
+    { AT(min_snr_gamma), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1000, .help = "Weigh nearly clean pictures less; 5 is usual, 0: off",
+      .more = "Where little noise was added, telling it apart says little about the subject. min-SNR (Hang et al. 2023) weighs those steps by gamma/SNR, "
+              "and training settles sooner." },
+    { AT(gradient_checkpointing), .kind = OPT_FLAG, .help = "Less memory, about a third more time",
+      .more = "Keeps what enters a block instead of everything inside it, and computes the rest again when its gradient is due. The result is the same "
+              "to the last bit." },
+    { AT(seed), .kind = OPT_LONG, .value = "42", .low = 0, .high = (double)MAX_SEED, .help = "The same seed gives the same LoRA" },
+
+    { .group = "Saving" },
+    { AT(output_dir), .kind = OPT_TEXT, .value = ".", .word = "DIR", .help = "Folder of the results" },
+    { AT(output_name), .kind = OPT_TEXT, .value = "lora", .word = "NAME", .help = "The LoRA is written to NAME.safetensors" },
+    { AT(save_every_n_steps), .kind = OPT_INT, .low = 1, .high = 10000000, .help = "Also write the LoRA every N steps",
+      .more = "The last LoRA is not always the best. Compare a few with `sdlora sample`." },
+    { AT(save_every_n_epochs), .kind = OPT_INT, .low = 1, .high = 1000000, .help = "Also write the LoRA every N epochs" },
+    { AT(save_precision), .kind = OPT_CHOICE, .value = "float", .choices = precisions, .help = "Numbers in the file",
+      .more = "fp16 halves the file, and pictures stay the same to the eye." },
+    { AT(save_state), .kind = OPT_FLAG, .help = "Also write what --resume needs" },
+    { AT(resume), .kind = OPT_TEXT, .word = "FILE", .help = "Go on from a state of --save_state",
+      .more = "The run goes on as if it had never stopped, to the last bit, when the other options are the same." },
+
+    { .group = "Machine" },
+    { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float) or ref64 (double)",
+      .more = "A kernel set is one implementation of all arithmetic. ref is the reference; ref64 is the same in double precision, twice as slow, and "
+              "there to compare with." },
+    { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
+    { AT(quiet), .kind = OPT_FLAG, .help = "Print no progress" },
+};
+#undef AT
+
+const Command train_command = {
+    .name = "train", .summary = "teaches a Stable Diffusion model a subject or a style, as a LoRA",
+    .usage = "--pretrained_model_name_or_path PATH --train_data_dir DIR [options]",
+    .options = train_options, .count = ROWS(train_options), .size = sizeof(TrainConfig),
+    .lesson = "Example\n"
+              "  pictures/10_mochi holds 20 pictures; a caption reads \"mochi, smile, forest\".\n"
+              "    sdlora train --model model.safetensors --train_data_dir pictures --output_name mochi \\\n"
+              "        --network_dim 16 --network_alpha 8 --shuffle_caption --keep_tokens 1 \\\n"
+              "        --train_batch_size 2 --max_train_epochs 10 --lr_scheduler cosine --lr_warmup_steps 5%\n"
+              "\n"
+              "How many steps is that?\n"
+              "  An epoch shows each picture as often as its folder's number says, and a step takes a batch:\n"
+              "    pictures x repeats x epochs / batch = 20 x 10 x 10 / 2 = 1000 steps.\n"
+              "  With gradient_accumulation_steps a step takes that many batches.\n"
+              "\n"
+              "How strong is the LoRA?\n"
+              "  A layer W becomes W + alpha/rank x B A: here 8/16, so what B A learns counts half. With twice the\n"
+              "  rank and the same alpha it would count a quarter: raise alpha, or the learning rate, with it.\n"
+};
+
+/* ---- sample ---- */
+
+#define AT(field) .name = #field, .offset = offsetof(SampleConfig, field)
+
+static const Choice samplers[] = {
+    { "DDIM", SAMPLER_DDIM }, { "Euler", SAMPLER_EULER }, { "Euler a", SAMPLER_EULER_A }, { "DPM++ 2M", SAMPLER_DPMPP_2M }, { 0 }
+};
+static const Choice noise_schedules[] = {
+    { "automatic", SIGMAS_AUTOMATIC }, { "uniform", SIGMAS_UNIFORM }, { "karras", SIGMAS_KARRAS }, { "exponential", SIGMAS_EXPONENTIAL }, { 0 }
+};
+
+static const Option sample_options[] = {
+    { .group = "Model" },
+    { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x model",
+      .more = "A .safetensors or .ckpt file, or a diffusers folder. It may be given without --model, as the first word." },
+    { AT(lora), .kind = OPT_LIST, .word = "FILE[:WEIGHT]", .help = "Add a LoRA; may be repeated",
+      .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up." },
+
+    { .group = "Prompt" },
+    { AT(prompt), .kind = OPT_TEXT, .help = "What to draw" },
+    { AT(negative_prompt), .kind = OPT_TEXT, .value = "", .help = "What to keep away from" },
+    { AT(from_file), .kind = OPT_TEXT, .word = "FILE", .help = "One prompt a line, in place of --prompt",
+      .more = "A line may go on with its own options, as in kohya's scripts: --n negative prompt, --w width, --h height, --d seed, --s steps, --l "
+              "cfg_scale. Empty lines and lines that begin with # are left out." },
+
+    { .group = "Picture" },
+    { AT(width), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own", .help = "In pixels",
+      .more = "A model draws best near the size it was trained at, 512 for SD 1.x; far above, subjects come twice." },
+    { AT(height), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own", .help = "In pixels" },
+    { AT(seed), .kind = OPT_LONG, .value = "-1", .low = -1, .high = (double)MAX_SEED, .unset = "-1: a new one",
+      .help = "Of the first picture; the next has the next",
+      .more = "The seed decides the noise that a picture begins as; a new one is printed. The same seed, prompt and options give the same picture." },
+    { AT(n_iter), .kind = OPT_INT, .value = "1", .low = 1, .high = 10000, .help = "Pictures of each prompt" },
+    { AT(batch_size), .kind = OPT_INT, .value = "1", .low = 1, .high = 256, .help = "Pictures computed together; they stay the same" },
+
+    { .group = "Sampler" },
+    { AT(sampler_name), .alias = "sampler", .kind = OPT_CHOICE, .value = "DPM++ 2M", .choices = samplers, .help = "The way from noise to picture",
+      .more = "DPM++ 2M is good from 15 steps; Euler and DDIM are the plain ones; Euler a adds noise as it goes and changes the picture with the number "
+              "of steps." },
+    { AT(scheduler), .kind = OPT_CHOICE, .value = "automatic", .choices = noise_schedules, .help = "Where the steps lie",
+      .more = "automatic is karras for DPM++ 2M and uniform for Euler, as in the web UI; DDIM has steps of its own." },
+    { AT(steps), .kind = OPT_INT, .value = "20", .low = 1, .high = MAX_STEPS, .help = "Steps; each is one pass of the UNet over two pictures" },
+    { AT(cfg_scale), .kind = OPT_REAL, .value = "7", .low = 0, .high = MAX_CFG, .help = "How closely to follow the prompt",
+      .more = "Each step goes from what the model draws for the negative prompt towards what it draws for the prompt, cfg_scale times as far. 1 is the "
+              "prompt alone, at half the work; above 12 or so colours burn." },
+
+    { .group = "Output" },
+    { AT(output_dir), .kind = OPT_TEXT, .value = "out", .word = "DIR", .help = "Pictures are written to DIR/00000.png and so on",
+      .more = "Each holds its prompt and options in the text chunk `parameters`, where the web UI looks for them." },
+    { AT(compare), .kind = OPT_FLAG, .help = "Draw each without the LoRAs, too, side by side" },
+    { AT(grid), .kind = OPT_TEXT, .word = "FILE", .help = "Also write the pictures into one PNG, with their prompts" },
+    { AT(grid_rows), .kind = OPT_INT, .low = 1, .high = 1000, .unset = "all", .help = "Prompts in the grid, from the first" },
+
+    { .group = "Machine" },
+    { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float) or ref64 (double)" },
+    { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
+};
+
+const Command sample_command = {
+    .name = "sample", .summary = "draws pictures, with LoRAs or without",
+    .usage = "MODEL --prompt TEXT [options]",
+    .options = sample_options, .count = ROWS(sample_options), .size = sizeof(SampleConfig),
+    .lesson = "Examples\n"
+              "  Four pictures with a LoRA at 0.8 of its strength:\n"
+              "    sdlora sample model.safetensors --lora mochi.safetensors:0.8 --prompt \"mochi, smile, forest\" \\\n"
+              "        --negative_prompt \"blurry\" --seed 1 --n_iter 4\n"
+              "  What did the LoRA learn? The same noise without it and with it, prompts beside the pictures:\n"
+              "    sdlora sample model.safetensors --lora mochi.safetensors --from_file prompts.txt \\\n"
+              "        --compare --grid compare.png\n"
+};

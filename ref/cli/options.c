@@ -1,0 +1,391 @@
+/* options.c - reading and explaining the tables of option_table.c. */
+#include "cli/options.h"
+#include "base/err.h"
+#include "diffusion/sample_config.h"
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 96, MAX_LINE = 2048 };
+
+/* ---- names ---- */
+
+/* Is a[0..length) the name b? */
+static bool same_name(const char *a, size_t length, const char *b)
+{
+    for (size_t j = 0; j < length; j++)
+        if ((a[j] == '-' ? '_' : a[j]) != b[j]) return false;
+    return !b[length];
+}
+
+/* Edits (insert, delete, replace a letter) that make b of a[0..length): Levenshtein 1966, a row at a time. */
+static int distance(const char *a, size_t length, const char *b)
+{
+    int    row[64];
+    size_t width = strlen(b);
+    if (width >= 64) return 64;
+    for (size_t j = 0; j <= width; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= length; i++) {
+        int corner = row[0];                            /* row[j-1] of the row above */
+        row[0] = (int)i;
+        for (size_t j = 1; j <= width; j++) {
+            int cost = corner + ((a[i - 1] == '-' ? '_' : tolower((unsigned char)a[i - 1])) != b[j - 1]);
+            corner = row[j];
+            if (row[j] + 1 < cost) cost = row[j] + 1;
+            if (row[j - 1] + 1 < cost) cost = row[j - 1] + 1;
+            row[j] = cost;
+        }
+    }
+    return row[width];
+}
+
+static const Option *find(const Command *command, const char *name, size_t length)
+{
+    const Option *near = NULL;
+    int           best = 0;
+    for (int k = 0; k < command->count; k++) {
+        const Option *option = &command->options[k];
+        if (!option->name) continue;
+        if (same_name(name, length, option->name) || (option->alias && same_name(name, length, option->alias))) return option;
+        int edits = distance(name, length, option->name), other = option->alias ? distance(name, length, option->alias) : edits;
+        if (other < edits) edits = other;
+        if (!near || edits < best) near = option, best = edits;
+    }
+    CHECK(near, "%s has no options", command->name);
+    bool alike = 2 * best <= (int)length;
+    err("--%.*s: no such option%s%s (`sdlora help %s` lists them all)", (int)length, name, alike ? "; the nearest is --" : ", and none is near",
+        alike ? near->name : "", command->name);
+    return NULL;
+}
+
+const Option *options_find(const Command *command, const char *name) { return find(command, name, strlen(name)); }
+
+/* ---- texts about an option ---- */
+
+static const char *word_of(const Option *option)
+{
+    static const char *const by_kind[] = { [OPT_FLAG] = "", [OPT_INT] = "N", [OPT_LONG] = "N", [OPT_REAL] = "X", [OPT_SHARE] = "N|P%", [OPT_SIZE] = "W,H",
+                                           [OPT_TEXT] = "TEXT", [OPT_CHOICE] = "NAME", [OPT_LIST] = "TEXT", [OPT_PAIRS] = "KEY=VALUE ..." };
+    return option->word ? option->word : by_kind[option->kind];
+}
+
+/* Appends to a line of MAX_LINE bytes. */
+__attribute__((format(printf, 2, 3))) static void append(char *line, const char *format, ...)
+{
+    size_t  used = strlen(line);
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = vsnprintf(line + used, MAX_LINE - used, format, arguments);
+    va_end(arguments);
+    CHECK(wanted >= 0 && (size_t)wanted < MAX_LINE - used, "a text of the table of options is too long: %.60s", line);
+}
+
+static void append_choices(char *line, const Option *option)
+{
+    for (const Choice *choice = option->choices; choice->name; choice++) append(line, "%s%s", choice == option->choices ? "" : ", ", choice->name);
+}
+
+/* "a whole number from 1 to 8" */
+static void append_expected(char *line, const Option *option)
+{
+    switch (option->kind) {
+    case OPT_INT:
+    case OPT_LONG: append(line, "a whole number"); break;
+    case OPT_REAL: append(line, "a number"); break;
+    case OPT_SHARE: append(line, "a whole number, or a share below 1 or 100%%,"); break;
+    case OPT_SIZE: append(line, "WIDTH,HEIGHT or one number for both, each a whole number"); break;
+    case OPT_CHOICE: append(line, "one of "), append_choices(line, option); return;
+    case OPT_PAIRS: append(line, "KEY=VALUE with a key of "), append_choices(line, option); return;
+    default: append(line, "a text"); return;
+    }
+    append(line, " from %.10g", option->low);
+    if (option->high > 0) append(line, " to %.10g", option->high);
+}
+
+static int bad_value(const Option *option, const char *value)
+{
+    char expected[MAX_LINE] = "";
+    append_expected(expected, option);
+    return err("--%s: %s was expected, not \"%s\" (%s)", option->name, expected, value, option->help);
+}
+
+/* ---- values ---- */
+
+static bool in_range(const Option *option, double x) { return x >= option->low && (option->high <= 0 || x <= option->high); }
+
+/* Reads a whole number that ends at `stop`. */
+static bool read_whole(int64_t *x, const char *text, char stop)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    *x = value;
+    return end != text && *end == stop && !errno && !isspace((unsigned char)*text);
+}
+
+static bool read_real(double *x, const char *text, const char *tail)
+{
+    char *end;
+    if (!*text || text[strspn(text, "+-.0123456789eE%")]) return false; /* no "inf", "nan" or hexadecimal numbers */
+    *x = strtod(text, &end);
+    return end != text && !strcmp(end, tail) && isfinite(*x);
+}
+
+/* n, or a share: "0.05", "5%" */
+static bool read_share(double *x, const char *text)
+{
+    if (read_real(x, text, "%")) {
+        *x /= 100;
+        return *x >= 0 && *x < 1;
+    }
+    return read_real(x, text, "") && (*x < 1 || *x == floor(*x));
+}
+
+static bool read_size(int *size, const Option *option, const char *text)
+{
+    const char *comma = strchr(text, ',');
+    int64_t     w, h;
+    if (!read_whole(&w, text, comma ? ',' : 0)) return false;
+    h = w;
+    if (comma && !read_whole(&h, comma + 1, 0)) return false;
+    if (!in_range(option, (double)w) || !in_range(option, (double)h)) return false;
+    size[0] = (int)w, size[1] = (int)h;
+    return true;
+}
+
+/* The next letter of a choice as it is compared: "DPM++ 2M" is "dpmpp_2m". */
+static int choice_letter(const char **text)
+{
+    while (**text && strchr(" -_", **text)) ++*text;
+    int c = (unsigned char)**text;
+    if (c) ++*text;
+    return c == '+' ? 'p' : tolower(c);
+}
+
+static const Choice *read_choice(const Option *option, const char *text)
+{
+    for (const Choice *choice = option->choices; choice->name; choice++) {
+        const char *a = choice->name, *b = text;
+        int         x, y;
+        do x = choice_letter(&a), y = choice_letter(&b);
+        while (x && x == y);
+        if (x == y) return choice;
+    }
+    return NULL;
+}
+
+/* Writes `text` to the option's place in the config. A default that stands for something else (`unset`) may lie outside the range. */
+static int set_value(const Option *option, void *config, const char *text, bool any)
+{
+    void *place = (char *)config + option->offset;
+    bool  good = true;
+    switch (option->kind) {
+    case OPT_FLAG: *(bool *)place = true; break;
+    case OPT_INT:
+    case OPT_LONG: {
+        int64_t x;
+        good = read_whole(&x, text, 0) && (any || in_range(option, (double)x)) && (option->kind == OPT_LONG || (x >= INT32_MIN && x <= INT32_MAX));
+        if (good && option->kind == OPT_INT) *(int *)place = (int)x;
+        else if (good) *(int64_t *)place = x;
+        break;
+    }
+    case OPT_REAL: good = read_real(place, text, "") && (any || in_range(option, *(double *)place)); break;
+    case OPT_SHARE: good = read_share(place, text) && (any || in_range(option, *(double *)place)); break;
+    case OPT_SIZE: good = read_size(place, option, text); break;
+    case OPT_TEXT: *(const char **)place = text; break;
+    case OPT_CHOICE: {
+        const Choice *choice = read_choice(option, text);
+        good = choice;
+        if (good) *(int *)place = choice->value;
+        break;
+    }
+    case OPT_LIST: {
+        TextList *list = place;
+        if (list->count == MAX_TEXTS) return err("--%s: may be given %d times at most", option->name, MAX_TEXTS);
+        list->item[list->count++] = text;
+        break;
+    }
+    case OPT_PAIRS: CHECK(0, "pairs are no value of --%s", option->name);
+    }
+    return good ? 0 : bad_value(option, text);
+}
+
+/* ---- the command line ---- */
+
+typedef struct {
+    const Command *command;
+    void          *config;
+    int            argc, next;
+    char         **argv;
+    bool           seen[MAX_OPTIONS];
+} Parse;
+
+static bool is_option(const char *word) { return !strncmp(word, "--", 2) && word[2]; }
+
+/* Sets a value that the user gave: once, unless the option is a list. */
+static int give(Parse *p, const Option *option, const char *value)
+{
+    bool *seen = &p->seen[option - p->command->options];
+    if (*seen && option->kind != OPT_LIST) return err("--%s: given twice%s%s", option->name, *value ? ", the second time as " : "", value);
+    *seen = true;
+    return set_value(option, p->config, value, false);
+}
+
+static int give_pairs(Parse *p, const Option *option, const char *word)
+{
+    int count = 0;
+    for (; word || (p->next < p->argc && !is_option(p->argv[p->next])); word = NULL, count++) {
+        if (!word) word = p->argv[p->next++];
+        const char   *equals = strchr(word, '=');
+        const Choice *key = option->choices;
+        while (key->name && !(equals && same_name(word, (size_t)(equals - word), key->name))) key++;
+        if (!key->name) return bad_value(option, word);
+        const Option *target = options_find(p->command, key->name);
+        CHECK(target, "--%s: its key %s has no row", option->name, key->name);
+        if (give(p, target, equals + 1)) return -1;
+    }
+    return count ? 0 : err("--%s: %s was expected after it", option->name, word_of(option));
+}
+
+static int take_option(Parse *p, const char *word)
+{
+    size_t        length = strcspn(word + 2, "=");
+    const char   *inline_value = word[2 + length] ? word + 2 + length + 1 : NULL;
+    const Option *option = find(p->command, word + 2, length);
+    if (!option) return -1;
+    if (option->kind == OPT_PAIRS) return give_pairs(p, option, inline_value);
+    if (option->kind == OPT_FLAG) return inline_value ? err("--%s: takes no value, \"%s\" was given", option->name, inline_value) : give(p, option, "");
+    if (inline_value) return give(p, option, inline_value);
+    if (p->next == p->argc || is_option(p->argv[p->next])) return err("--%s: %s was expected after it (%s)", option->name, word_of(option), option->help);
+    return give(p, option, p->argv[p->next++]);
+}
+
+static int take_positional(Parse *p, const char *word)
+{
+    if (*word == '-' && word[1]) return err("%s: no such option; their names begin with -- (`sdlora help %s` lists them all)", word, p->command->name);
+    for (int k = 0; k < p->command->count; k++)
+        if (p->command->options[k].positional && !p->seen[k]) return give(p, &p->command->options[k], word);
+    return err("%s: \"%s\" belongs to no option (`sdlora help %s` lists them all)", p->command->name, word, p->command->name);
+}
+
+int options_parse(const Command *command, void *config, int argc, char **argv)
+{
+    Parse p = { .command = command, .config = config, .argc = argc, .argv = argv };
+    CHECK(command->count <= MAX_OPTIONS, "%s: %d options", command->name, command->count);
+    memset(config, 0, command->size);
+    for (int k = 0; k < command->count; k++) {
+        const Option *option = &command->options[k];
+        if (option->value) CHECK(!set_value(option, config, option->value, option->unset), "%s: the default: %s", command->name, err_text());
+    }
+    while (p.next < argc) {
+        const char *word = argv[p.next++];
+        if (!strcmp(word, "--help") || !strcmp(word, "-h")) return options_help(stdout, command), 1;
+        if (is_option(word) ? take_option(&p, word) : take_positional(&p, word)) return -1;
+    }
+    for (int k = 0; k < command->count; k++) {
+        const Option *option = &command->options[k];
+        if (option->required && !p.seen[k]) return err("--%s: is required (%s)", option->name, option->help);
+    }
+    return 0;
+}
+
+/* ---- help ---- */
+
+/* Prints the words of text from `column` on, where the cursor stands, breaking lines before WIDTH. */
+static void print_wrapped(FILE *out, int column, const char *text)
+{
+    int at = column;
+    for (size_t length; *text; text += length, text += strspn(text, " ")) {
+        length = strcspn(text, " ");
+        if (at > column && at + 1 + (int)length > WIDTH) fprintf(out, "\n%*s", column, ""), at = column;
+        at += fprintf(out, "%s%.*s", at > column ? " " : "", (int)length, text);
+    }
+    fputc('\n', out);
+}
+
+static void append_default(char *line, const Option *option)
+{
+    const char *value = option->unset ? option->unset : option->value;
+    if (option->required) append(line, "required");
+    else if (value) append(line, "%s", *value ? value : "\"\"");
+}
+
+/* One line on the option: what it is, the choices, the default. */
+static void append_help(char *line, const Option *option)
+{
+    append(line, "%s", option->help);
+    if (option->choices) append(line, ": "), append_choices(line, option);
+    char value[MAX_LINE] = "";
+    append_default(value, option);
+    if (*value) append(line, " [%s]", value);
+}
+
+void options_help(FILE *out, const Command *command)
+{
+    fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s %s\n", command->name, command->summary, command->name, command->usage);
+    for (int k = 0; k < command->count; k++) {
+        const Option *option = &command->options[k];
+        char          line[MAX_LINE] = "";
+        if (option->group) {
+            fprintf(out, "\n%s\n", option->group);
+            continue;
+        }
+        int column = fprintf(out, *word_of(option) ? "  --%s %s" : "  --%s", option->name, word_of(option));
+        if (column >= HELP_COLUMN) fputc('\n', out), column = 0;
+        fprintf(out, "%*s", HELP_COLUMN - column, "");
+        append_help(line, option);
+        print_wrapped(out, HELP_COLUMN, line);
+    }
+    fprintf(out, "\n`sdlora help %s OPTION` says more about an option.\n\n%s", command->name, command->lesson);
+}
+
+void options_explain(FILE *out, const Command *command, const Option *option)
+{
+    char line[MAX_LINE] = "";
+    fprintf(out, "sdlora %s --%s %s\n", command->name, option->name, word_of(option));
+    if (option->alias) fprintf(out, "  also --%s\n", option->alias);
+    append_help(line, option);
+    append(line, ".");
+    if (option->high > 0) append(line, " Takes "), append_expected(line, option), append(line, ".");
+    fputs("  ", out), print_wrapped(out, 2, line);
+    if (option->more) fputs("\n  ", out), print_wrapped(out, 2, option->more);
+}
+
+/* Prints text inside a cell of a Markdown table. */
+static void print_cell(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '|') fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+void options_markdown(FILE *out, const Command *command)
+{
+    fprintf(out, "## sdlora %s\n\nIt %s.\n\n```\nsdlora %s %s\n```\n", command->name, command->summary, command->name, command->usage);
+    for (int k = 0; k < command->count; k++) {
+        const Option *option = &command->options[k];
+        char          line[MAX_LINE] = "";
+        if (option->group) {
+            fprintf(out, "\n### %s\n\n| option | default | meaning |\n|---|---|---|\n", option->group);
+            continue;
+        }
+        fprintf(out, "| `--%s%s", option->name, *word_of(option) ? " " : "");
+        print_cell(out, word_of(option));
+        fputs(option->alias ? "`, `--" : "`", out);
+        if (option->alias) fprintf(out, "%s`", option->alias);
+        fputs(" | ", out);
+        append_default(line, option);
+        print_cell(out, line);
+        fputs(" | ", out), print_cell(out, option->help);
+        if (option->choices) *line = 0, append_choices(line, option), fputs(": ", out), print_cell(out, line);
+        fputs(".", out);
+        if (option->more) fputs(" ", out), print_cell(out, option->more);
+        fputs(" |\n", out);
+    }
+    fprintf(out, "\n```\n%s```\n", command->lesson);
+}

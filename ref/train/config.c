@@ -1,0 +1,36 @@
+/* config.c - the agreement of a training run's options, and what follows from them. */
+#include "train/config.h"
+#include "base/err.h"
+#include <string.h>
+
+int train_config_check(TrainConfig *config)
+{
+    TrainConfig *c = config;
+    if (c->unet_lr < 0) c->unet_lr = c->learning_rate;
+    if (c->text_encoder_lr < 0) c->text_encoder_lr = c->learning_rate;
+
+    if (c->network_train_unet_only && c->network_train_text_encoder_only)
+        return err("--network_train_unet_only: --network_train_text_encoder_only was given as well; nothing is left to train");
+    double unet = c->network_train_text_encoder_only ? 0 : c->unet_lr, text = c->network_train_unet_only ? 0 : c->text_encoder_lr;
+    if (unet == 0 && text == 0) return err("--learning_rate: a rate above 0 was expected for something that is trained");
+
+    if (!c->enable_bucket) {
+        const char *needs = c->min_bucket_reso ? "min_bucket_reso" : c->max_bucket_reso ? "max_bucket_reso" : c->bucket_reso_steps ? "bucket_reso_steps"
+                          : c->bucket_no_upscale ? "bucket_no_upscale" : NULL;
+        if (needs) return err("--%s: has a meaning with --enable_bucket alone", needs);
+    }
+    if (c->min_bucket_reso && c->max_bucket_reso && c->min_bucket_reso > c->max_bucket_reso)
+        return err("--min_bucket_reso: at most --max_bucket_reso, %d, was expected, not %d", c->max_bucket_reso, c->min_bucket_reso);
+
+    if (c->lr_scheduler == LR_CONSTANT && c->lr_warmup_steps > 0)
+        return err("--lr_warmup_steps: --lr_scheduler constant has no warm-up; constant_with_warmup has");
+    if (!*c->output_name || strchr(c->output_name, '/'))
+        return err("--output_name: a name without '/' was expected, not \"%s\"; the folder is --output_dir", c->output_name);
+    return 0;
+}
+
+int train_config_warmup(const TrainConfig *config, int steps)
+{
+    double warmup = config->lr_warmup_steps;
+    return (int)(warmup < 1 ? warmup * steps : warmup);
+}

@@ -1,0 +1,10 @@
+/* run.h - a whole training run: from the configuration to the LoRA file.
+ *
+ * In output_dir, NAME being output_name:  NAME.safetensors, the result;  NAME-000003.safetensors after epoch 3, NAME-step00001000.safetensors after step 1000,
+ * where asked for;  NAME-state, NAME-000003-state, NAME-step00001000-state, folders to --resume from, with --save_state;  log.csv (log.h). */
+#ifndef TRAIN_RUN_H
+#define TRAIN_RUN_H
+#include "train/config.h"
+
+int train_run(const TrainConfig *config);               /* config: checked. 0, or -1 and err() */
+#endif

@@ -1,0 +1,203 @@
+#include "train/trainer.h"
+#include "base/err.h"
+#include "text/caption.h"
+#include "train/lr_schedule.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- opening ---- */
+
+static int open_buckets(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    int                step = checkpoint_step(&t->pipeline.model), reso = c->bucket_reso_steps;
+    t->w = c->resolution[0] ? c->resolution[0] : t->pipeline.model.native_w;
+    t->h = c->resolution[1] ? c->resolution[1] : t->pipeline.model.native_h;
+    if (reso && reso % step) return err("--bucket_reso_steps %d: expected a multiple of %d, the step of this model", reso, step);
+    BucketRules rules = { t->w, t->h, c->enable_bucket, c->bucket_no_upscale, reso ? reso : step, c->min_bucket_reso, c->max_bucket_reso };
+    t->fit = calloc((size_t)t->concepts.pictures, sizeof *t->fit);
+    t->repeats = calloc((size_t)t->concepts.pictures, sizeof *t->repeats);
+    if (!t->fit || !t->repeats) return err("out of memory for %d pictures", t->concepts.pictures);
+    if (buckets_open(&t->buckets, &rules)) return -1;
+    for (int i = 0; i < t->concepts.pictures; i++) {
+        const Picture *p = &t->concepts.picture[i];
+        t->repeats[i] = t->concepts.concept[p->concept].repeats;
+        if (buckets_fit(&t->fit[i], &t->buckets, p->path, p->w, p->h)) return -1;
+    }
+    return 0;
+}
+
+static int open_plan(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    int                accumulate = c->gradient_accumulation_steps;
+    t->epoch_batches = batches_count(t->fit, t->repeats, t->concepts.pictures, c->train_batch_size);
+    t->epoch_steps = (t->epoch_batches + accumulate - 1) / accumulate;
+    if (c->max_train_epochs > 0 && c->max_train_epochs > INT32_MAX / t->epoch_steps) return err("--max_train_epochs %d: more than 2^31 steps", c->max_train_epochs);
+    t->steps = c->max_train_epochs > 0 ? c->max_train_epochs * t->epoch_steps : c->max_train_steps;
+    t->epochs = (t->steps + t->epoch_steps - 1) / t->epoch_steps;
+    t->batches_epoch = -1;
+    return 0;
+}
+
+static int open_lora(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    LoraRules          rules = { c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
+    if (lora_attach(&t->lora, &t->pipeline.model, &rules)) return -1;
+    return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
+}
+
+/* Host memory of the largest batch. */
+static int open_batch(Trainer *t)
+{
+    size_t n = (size_t)t->config->train_batch_size, one = 0;
+    for (int i = 0; i < t->latents.count; i++) {
+        size_t count = (size_t)t->latents.latent[i].w * (size_t)t->latents.latent[i].h * (size_t)t->latents.latent[i].c;
+        if (count > one) one = count;
+    }
+    t->x = malloc(n * one * sizeof *t->x);
+    t->target = malloc(n * one * sizeof *t->target);
+    t->noise = malloc(2 * one * sizeof *t->noise);
+    t->weight = malloc(n * sizeof *t->weight);
+    t->sines = malloc(n * (size_t)t->pipeline.model.unet.config.channels[0] * sizeof *t->sines);
+    t->ids = malloc(n * (size_t)t->pipeline.tokenizer.length * sizeof *t->ids);
+    return t->x && t->target && t->noise && t->weight && t->sines && t->ids ? 0 : err("out of memory for a batch of %d pictures", t->config->train_batch_size);
+}
+
+int trainer_open(Trainer *t, const TrainConfig *config)
+{
+    *t = (Trainer){ .config = config };
+    if (concepts_open(&t->concepts, config->train_data_dir, config->caption_extension)) return -1;
+    if (!config->quiet) concepts_print(&t->concepts, stderr);
+    int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
+    if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
+    if (opened && !open_buckets(t) && !open_plan(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) && !open_lora(t) &&
+        !open_batch(t))
+        return 0;
+    if (opened) trainer_close(t);
+    else concepts_close(&t->concepts);
+    return -1;
+}
+
+void trainer_close(Trainer *t)
+{
+    if (t->lora.module) lora_detach(&t->lora);
+    latents_close(&t->latents);
+    batches_close(&t->batches);
+    buckets_close(&t->buckets);
+    concepts_close(&t->concepts);
+    pipeline_close(&t->pipeline);
+    free(t->fit);
+    free(t->repeats);
+    free(t->x);
+    free(t->target);
+    free(t->noise);
+    free(t->weight);
+    free(t->sines);
+    free(t->ids);
+    *t = (Trainer){ 0 };
+}
+
+/* ---- a batch ---- */
+
+static int sample_caption(Trainer *t, const Picture *p, int place, int32_t *ids)
+{
+    const TrainConfig *c = t->config;
+    CaptionRules       rules = { c->shuffle_caption, c->keep_tokens, c->caption_dropout_rate, c->caption_tag_dropout_rate };
+    Rng                rng = rng_open((uint64_t)c->seed, RNG_CAPTION, (uint32_t)t->at.epoch, (uint32_t)place);
+    char               text[CAPTION_SIZE];
+    if (caption_apply(text, sizeof text, p->caption, &rules, &rng) < 0) return -1;
+    return tokenizer_pad(&t->pipeline.tokenizer, text, ids) < 0 ? -1 : 0;
+}
+
+/* Sample j of a batch: what the model sees, what it should say, and what that counts. place: the sample's number in the epoch. */
+static int make_sample(Trainer *t, int j, int place)
+{
+    const TrainConfig *c = t->config;
+    const Schedule    *s = &t->pipeline.schedule;
+    int                picture = t->batches.picture[place];
+    const Latent      *z = &t->latents.latent[picture];
+    size_t             one = (size_t)z->w * (size_t)z->h * (size_t)z->c;
+    uint64_t           seed = (uint64_t)c->seed;
+    uint32_t           epoch = (uint32_t)t->at.epoch, p = (uint32_t)place;
+    Rng                latent = rng_open(seed, RNG_LATENT, epoch, p), noise = rng_open(seed, RNG_NOISE, epoch, p), time = rng_open(seed, RNG_TIMESTEP, epoch, p);
+    double            *x0 = t->noise, *e = t->noise + one, *x = t->x + (size_t)j * one, *target = t->target + (size_t)j * one;
+    int                step = (int)rng_below(&time, (uint32_t)s->timesteps);
+    latent_draw(x0, &t->latents, picture, &latent);
+    for (size_t k = 0; k < one; k++) e[k] = rng_normal(&noise);
+    schedule_noised(x, s, step, x0, e, one);
+    schedule_target(target, s, step, x0, e, one);
+    t->weight[j] = c->min_snr_gamma > 0 ? schedule_min_snr(s, step, c->min_snr_gamma) : 1;
+    unet_time(&t->pipeline.model.unet.config, step, t->sines + (size_t)j * (size_t)t->pipeline.model.unet.config.channels[0]);
+    return sample_caption(t, &t->concepts.picture[picture], place, t->ids + (size_t)j * (size_t)t->pipeline.tokenizer.length);
+}
+
+/* Forward and back over batch b, whose loss counts `share` of the step's. *loss += share * the batch's mean. */
+static int run_batch(Trainer *t, const Batch *b, double share, double *loss)
+{
+    Pipeline *p = &t->pipeline;
+    Tape     *tape = &p->tape;
+    Set      *set = p->set;
+    int       n = b->n, c0 = p->model.unet.config.channels[0];
+    TapeMode  mode = t->config->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN;
+    for (int j = 0; j < n; j++)
+        if (make_sample(t, j, b->first + j)) return -1;
+    const Latent *z = &t->latents.latent[t->batches.picture[b->first]];
+    tape_reset(tape, t->lora.text_group >= 0 ? mode : TAPE_INFER);
+    Var *text = pipeline_text(p, t->ids, n);
+    tape_mode(tape, mode);
+    Var *x = tape_constant(tape, set->act, tensor_of(t->x, T_F64, n, z->h, z->w, z->c));
+    Var *sines = tape_constant(tape, set->act, tensor_of(t->sines, T_F64, n, 1, 1, c0));
+    Var *target = tape_constant(tape, set->acc, tensor_of(t->target, T_F64, n, z->h, z->w, z->c));
+    Var *weight = tape_constant(tape, set->acc, tensor_of(t->weight, T_F64, n, 1, 1, 1));
+    Var *pred = unet_forward(tape, &p->model.unet, x, sines, text);
+    Var *each = nn_loss(tape, pred, target, weight, t->lora.params.ctl, LOSS_L2, share / n);
+    if (tape_status(tape) || set->download(set, tensor_of(t->weight, T_F64, n, 1, 1, 1), each->t) || tape_backward(tape) || set->sync(set)) return -1;
+    for (int j = 0; j < n; j++) *loss += t->weight[j] * share / n;
+    return 0;
+}
+
+/* ---- a step ---- */
+
+static int open_epoch(Trainer *t)
+{
+    if (t->batches_epoch == t->at.epoch) return 0;
+    batches_close(&t->batches);
+    t->batches_epoch = -1;
+    if (batches_open(&t->batches, t->fit, t->repeats, t->concepts.pictures, t->config->train_batch_size, (uint64_t)t->config->seed, (uint32_t)t->at.epoch)) return -1;
+    t->batches_epoch = t->at.epoch;
+    return 0;
+}
+
+static int update(Trainer *t, TrainReport *report)
+{
+    const TrainConfig *c = t->config;
+    Params            *params = &t->lora.params;
+    double             factor = lr_factor(c->lr_scheduler, t->at.step, train_config_warmup(c, t->steps), t->steps), sumsq, bad;
+    ParamUpdate        u = { .beta1 = c->adam_beta1, .beta2 = c->adam_beta2, .eps = c->adam_epsilon, .decay = c->weight_decay, .clip = c->max_grad_norm,
+                             .step = t->at.step + 1, .kind = UPDATE_ADAMW };
+    if (t->lora.text_group >= 0) u.lr[t->lora.text_group] = report->lr_text = factor * c->text_encoder_lr;
+    if (t->lora.unet_group >= 0) u.lr[t->lora.unet_group] = report->lr_unet = factor * c->unet_lr;
+    if (params_update(params, &u) || params_control(params, CTL_SUMSQ, &sumsq) || params_control(params, CTL_BAD, &bad) || params->set->sync(params->set)) return -1;
+    report->norm = sqrt(sumsq);
+    if (bad != 0) return err("step %d: a gradient is not finite; the weights are those of step %d", t->at.step + 1, t->at.step);
+    return 0;
+}
+
+int trainer_step(Trainer *t, TrainReport *report)
+{
+    *report = (TrainReport){ .loss = 0 };
+    if (open_epoch(t) || params_clear(&t->lora.params)) return -1;
+    int accumulate = t->config->gradient_accumulation_steps, left = t->epoch_batches - t->at.batch, count = left < accumulate ? left : accumulate;
+    for (int k = 0; k < count; k++)                     /* a short group at an epoch's end is still divided by the full number, as in kohya */
+        if (run_batch(t, &t->batches.batch[t->at.batch + k], 1.0 / accumulate, &report->loss)) return -1;
+    report->loss *= (double)accumulate / count;
+    if (!isfinite(report->loss)) return err("step %d: the loss is %g; the weights are those of step %d", t->at.step + 1, report->loss, t->at.step);
+    if (update(t, report)) return -1;
+    t->at.step++;
+    t->at.batch += count;
+    if (t->at.batch == t->epoch_batches) t->at.batch = 0, t->at.epoch++;
+    return 0;
+}

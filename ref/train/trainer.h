@@ -1,0 +1,46 @@
+/* trainer.h - one training run in memory: model, adapters, pictures and the plan of steps; and the step itself.
+ *
+ * A step takes gradient_accumulation_steps batches (fewer at an epoch's end), each
+ *     x_t = sqrt(ac_t) x_0 + sqrt(1 - ac_t) e,   loss = mean over the batch of w_t |model(x_t, t, caption) - target|^2      (Ho et al. 2020)
+ * adds up their gradients with respect to the adapters, and updates those once. Everything random is a function of (seed, epoch, place in the epoch), so a run
+ * can stop after any step and go on to the same bits. */
+#ifndef TRAIN_TRAINER_H
+#define TRAIN_TRAINER_H
+#include "data/latents.h"
+#include "lora/lora.h"
+#include "train/config.h"
+
+typedef struct {
+    int step, epoch, batch;                             /* steps done; epoch, from 0, and batch in it that come next */
+} TrainPosition;
+
+typedef struct {
+    double loss;                                        /* mean over the step's batches */
+    double norm;                                        /* L2 of all gradients, before clipping */
+    double lr_text, lr_unet;                            /* 0: that half is not trained */
+} TrainReport;
+
+typedef struct {
+    const TrainConfig *config;
+    Pipeline           pipeline;
+    Concepts           concepts;
+    Buckets            buckets;
+    BucketFit         *fit;                             /* one a picture */
+    int               *repeats;                         /* one a picture */
+    Latents            latents;
+    Lora               lora;
+    int                w, h;                            /* resolution asked for, or the model's own */
+    int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
+    TrainPosition      at;
+    Batches            batches;                         /* of epoch `batches_epoch`; -1: none */
+    int                batches_epoch;
+    double            *x, *target, *noise, *weight, *sines;                 /* host memory of one batch */
+    int32_t           *ids;
+} Trainer;
+
+int  trainer_open(Trainer *t, const TrainConfig *config);       /* 0, or -1 and err(); nothing is left to close */
+void trainer_close(Trainer *t);
+
+/* One step from t->at, which moves on. -1 and err(): the loss or a gradient is not finite (the weights are as before the step), or no memory. */
+int trainer_step(Trainer *t, TrainReport *report);
+#endif
