@@ -1,0 +1,81 @@
+/* case_linear.c - linear and its gradients: each output is one sum of products, rounded by any set in any order. */
+#include "check.h"
+
+void draw_parts(Case *c)
+{
+    Tensor y = c->op.y[0];
+    if (below(c, 2)) c->op.a.scale = scale_of(c);
+    c->op.bias = maybe(c, in(c, ACT, 1, 1, 1, y.c));
+    c->op.row = maybe(c, in(c, ACT, y.n, 1, 1, y.c));
+    c->op.res = maybe(c, in(c, ACT, y.n, y.h, y.w, y.c));
+    if (c->op.res.p && below(c, 2)) c->op.y[0].p = c->op.res.p;
+    for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
+        int r = one_of(c, (const double[]){ 1, 3, 4, 8, 16 }, 5), o = 1 + below(c, y.c);
+        c->op.seg[k] = (Seg){ in(c, ACT, y.n, y.h, y.w, r), weight(c, o, 1, r), scale_of(c), below(c, y.c - o + 1) };
+    }
+}
+
+void sum_parts(const Case *c, Sum *s)
+{
+    const Op *op = &c->op;
+    Tensor y = op->y[0];
+    for (size_t j = 0; j < tensor_count(y); j++) {
+        size_t o = j % (size_t)y.c, n = j / ((size_t)y.h * (size_t)y.w * (size_t)y.c);
+        if (op->bias.p) sum_mul(&s[j], at(op->bias, o), 1);
+        if (op->row.p) sum_mul(&s[j], at(op->row, n * (size_t)y.c + o), 1);
+        if (op->res.p) sum_mul(&s[j], at(op->res, j), 1);
+        for (int k = 0; k < MAX_SEG; k++) {
+            const Seg *seg = &op->seg[k];
+            if (!seg->x.p || (int)o < seg->o0 || (int)o >= seg->o0 + seg->w.t.n) continue;
+            int r = seg->x.c;
+            sum_dot(&s[j], (double *)seg->x.p + j / (size_t)y.c * (size_t)r, (double *)seg->w.t.p + (o - (size_t)seg->o0) * (size_t)r, r, seg->scale);
+        }
+    }
+}
+
+void case_linear(Case *c)
+{
+    int i = dim(c, 1280), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4);
+    Tensor x = in(c, ACT, n, h, w, i);
+    c->op = op_linear(out(c, ACT, n, h, w, o), x, weight(c, o, 1, i), NONE, NONE, NONE);
+    draw_parts(c);
+    Sum *s = sums(c, c->op.y[0]);
+    for (size_t row = 0; row < (size_t)n * (size_t)h * (size_t)w; row++)
+        for (int j = 0; j < o; j++) sum_dot(&s[row * (size_t)o + (size_t)j], (double *)x.p + row * (size_t)i, values_at(c->op.w.t, j, 0, 0), i, c->op.a.scale);
+    sum_parts(c, s);
+    want_sums(c, 0, s);
+}
+
+/* s (rows,i) += scale dy (rows,o) w (o,i) */
+static void sum_dx(Sum *s, Tensor dy, Tensor w, double scale)
+{
+    for (size_t row = 0; row < tensor_count(dy) / (size_t)dy.c; row++)
+        for (int o = 0; o < dy.c; o++)
+            for (int i = 0; i < w.c; i++) sum_mul(&s[row * (size_t)w.c + (size_t)i], scale * at(dy, row * (size_t)dy.c + (size_t)o), values_at(w, o, 0, 0)[i]);
+}
+
+void case_linear_dx(Case *c)
+{
+    int i = dim(c, 1280), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2);
+    c->op = op_linear_dx(out_acc(c, acc, ACT, n, h, w, i), in(c, ACT, n, h, w, o), weight(c, o, 1, i), scale_of(c), acc);
+    Sum *s = sums(c, c->op.y[0]);
+    sum_dx(s, c->op.x[0], c->op.w.t, c->op.a.scale);
+    for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
+        int r = one_of(c, (const double[]){ 1, 3, 4, 8, 16 }, 5);
+        c->op.seg[k] = (Seg){ in(c, ACT, n, h, w, r), weight(c, r, 1, i), scale_of(c), 0 };
+        sum_dx(s, c->op.seg[k].x, c->op.seg[k].w.t, c->op.seg[k].scale);
+    }
+    want_sums(c, 0, s);
+}
+
+void case_linear_dw(Case *c)
+{
+    int w = dim(c, 1280), i = dim(c, 513), o = dim(c, 513), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2);
+    Tensor dy = in(c, ACT, n, h, w, o), x = in(c, ACT, n, h, w, i);
+    c->op = op_linear_dw(out_acc(c, acc, ACC, o, 1, 1, i), dy, x, scale_of(c), acc);
+    Sum *s = sums(c, c->op.y[0]);
+    for (size_t row = 0; row < (size_t)n * (size_t)h * (size_t)w; row++)
+        for (int j = 0; j < o; j++)
+            for (int k = 0; k < i; k++) sum_mul(&s[j * i + k], c->op.a.scale * at(dy, row * (size_t)o + (size_t)j), at(x, row * (size_t)i + (size_t)k));
+    want_sums(c, 0, s);
+}

@@ -1,0 +1,67 @@
+/* num.h - a number, and how far an honest computation of it may be off: running error analysis (Higham 2002, section 3.3).
+ *
+ * v is the value, computed in double; e bounds the error of the same steps done in another arithmetic, in units of its unit roundoff u, whatever u is up to
+ * that of f32. Every step adds its own rounding, u |v|, to what its operands bring along. e = 0: the number is exact, so a result must equal it.
+ *
+ * A sum of k rounded terms is off by about sqrt k u sum|terms| when roundings are as good as independent (Higham & Mary 2019), at worst by k u sum|terms|,
+ * in any order. Random data get (8 + sqrt k); other data, where terms and so roundings repeat, (8 + k); 8 is for a fixed number of roundings besides. */
+#ifndef NUM_H
+#define NUM_H
+#include <math.h>
+#include <stddef.h>
+
+typedef struct {
+    double v, e;
+} Num;
+
+#define NUM_U    0x1p-24                                /* where e u is so large that second order counts, it is taken at f32's u, the largest */
+#define NUM_TINY 0x1p-102                               /* what an underflow may cost: f32's smallest normal number, in units of u */
+
+static inline Num num(double v) { return (Num){ v, 0 }; }                 /* an input: exact */
+static inline Num num_rounded(double v) { return (Num){ v, fabs(v) }; }   /* a number that an implementation may round first: an attribute, a constant */
+static inline Num num_any(void) { return (Num){ NAN, 0 }; }               /* the contract leaves this value open */
+
+static inline Num num_neg(Num a) { return (Num){ -a.v, a.e }; }
+static inline Num num_add(Num a, Num b) { return (Num){ a.v + b.v, a.e + b.e + fabs(a.v + b.v) }; }
+static inline Num num_sub(Num a, Num b) { return num_add(a, num_neg(b)); }
+static inline Num num_mul(Num a, Num b) { return (Num){ a.v * b.v, fabs(a.v) * b.e + fabs(b.v) * a.e + NUM_U * a.e * b.e + fabs(a.v * b.v) + NUM_TINY }; }
+
+/* f monotone, to 2 ulp (4 u): what the error of its argument does is read off at the ends of the interval. */
+static inline Num num_fun(double (*f)(double), Num a)
+{
+    double v = f(a.v), up = fabs(f(a.v + a.e * NUM_U) - v), down = fabs(f(a.v - a.e * NUM_U) - v);
+    return (Num){ v, (a.e > 0 ? fmax(up, down) / NUM_U : 0) + 4 * fabs(v) + NUM_TINY };
+}
+static inline double num_reciprocal(double x) { return 1 / x; }
+static inline double num_root(double x) { return sqrt(fmax(x, 0)); }
+static inline Num num_div(Num a, Num b) { return num_mul(a, num_fun(num_reciprocal, b)); }
+static inline Num num_sqrt(Num a) { return num_fun(num_root, a); }
+static inline Num num_exp(Num a) { return num_fun(exp, a); }
+
+/* 1 / (1 + e^-x), by the exponential that does not overflow. */
+static inline Num num_logistic(Num x)
+{
+    Num q = num_exp(x.v > 0 ? num_neg(x) : x);
+    return num_div(x.v > 0 ? num(1) : q, num_add(num(1), q));
+}
+
+/* ---- sums ---- */
+
+typedef struct {
+    double v, m, e;                                     /* value, sum of magnitudes, errors that the terms bring along */
+    size_t k;
+} Sum;
+
+static inline void sum_add(Sum *s, Num a) { s->v += a.v, s->m += fabs(a.v), s->e += a.e, s->k++; }
+static inline void sum_mul(Sum *s, double a, double b) { s->v += a * b, s->m += fabs(a * b), s->k++; }
+static inline void sum_dot(Sum *s, const double *a, const double *b, int k, double scale)
+{
+    double v = 0, m = 0;
+    for (int j = 0; j < k; j++) v += a[j] * b[j], m += fabs(a[j] * b[j]);
+    s->v += scale * v, s->m += fabs(scale) * m, s->k += (size_t)k;
+}
+static inline Num sum_num(Sum s, int repeats)
+{
+    return (Num){ s.v, s.e + (8 + (repeats ? (double)s.k : sqrt((double)s.k))) * (s.m + NUM_TINY) };
+}
+#endif

@@ -1,0 +1,123 @@
+/* refuse.c - a set refuses what it cannot mean: each case is spoiled in one place, and op_check and run must return -1 with a message that names the op. */
+#include "base/err.h"
+#include "check.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { FAR = 97 };                                      /* no shape of a case is another one plus this */
+
+static int refused(Set *set, const Op *op, const char *what)
+{
+    err("nothing");
+    if (!op_check(set, op)) return err("%s was not refused", what);
+    if (!strstr(err_text(), op_name(op->kind))) {
+        char text[512];
+        snprintf(text, sizeof text, "%s", err_text());
+        return err("%s was refused without the op's name: \"%s\"", what, text);
+    }
+    return set->run(set, op) ? 0 : err("%s was refused by op_check, yet run", what);
+}
+
+/* Every present tensor: one dimension too long, of a wrong type, absent. `fixed` lists role:dimensions, with ? after a role that may be absent. */
+static int refuse_tensors(const Op *op, Set *set, const char *fixed)
+{
+    static const char letters[] = "nhwc";
+    char role[16], dims[8], what[64];
+    for (int used; sscanf(fixed, " %15[^:]:%7s%n", role, dims, &used) == 2; fixed += used) {
+        char *optional = strchr(role, '?');
+        if (optional) *optional = 0;
+        int k = 0;
+        while (k < ROLES && strcmp(roles[k].name, role)) k++;
+        CHECK(k < ROLES, "no role is called %s", role);
+        Op bad = *op;
+        Tensor *t = role_tensor(&bad, k);
+        if (!t->p && optional) continue;
+        for (int d = 0; d < 4; d++) {
+            if (!strchr(dims, letters[d])) continue;
+            bad = *op;
+            *(d == 0 ? &t->n : d == 1 ? &t->h : d == 2 ? &t->w : &t->c) += FAR;
+            if (t->ld < (size_t)t->c) t->ld = (size_t)t->c;
+            if (t->img < (size_t)t->h * (size_t)t->w * t->ld) t->img = (size_t)t->h * (size_t)t->w * t->ld;
+            snprintf(what, sizeof what, "%s with %c + %d", role, letters[d], FAR);
+            if (refused(set, &bad, what)) return -1;
+        }
+        bad = *op, t->type = T_U8;
+        snprintf(what, sizeof what, "%s of type u8", role);
+        if (refused(set, &bad, what)) return -1;
+        bad = *op, t->p = NULL;
+        snprintf(what, sizeof what, "%s absent", role);
+        if (!optional && refused(set, &bad, what)) return -1;
+    }
+    return 0;
+}
+
+#define INT(field) #field, offsetof(Op, field)
+static const struct { OpKind kind; const char *name; size_t at; int value; } wrong[] = {
+    { OP_LINEAR, INT(acc), 1 }, { OP_CONV, INT(acc), 1 }, { OP_NORM, INT(acc), 1 }, { OP_ATTN, INT(acc), 1 }, { OP_ATTN_DX, INT(acc), 1 },
+    { OP_ACT, INT(acc), 1 }, { OP_GEGLU, INT(acc), 1 }, { OP_UP2, INT(acc), 1 }, { OP_EMBED, INT(acc), 1 }, { OP_ADD, INT(acc), 1 }, { OP_MUL, INT(acc), 1 },
+    { OP_DROPOUT, INT(acc), 1 }, { OP_LOSS, INT(acc), 1 }, { OP_SUMSQ, INT(acc), 1 }, { OP_UPDATE, INT(acc), 1 }, { OP_FILL, INT(acc), 1 },
+    { OP_CONV, INT(a.kernel), 0 }, { OP_CONV, INT(a.kernel), 9 }, { OP_CONV, INT(a.stride), 0 }, { OP_CONV, INT(a.stride), -1 },
+    { OP_CONV, INT(a.pad[0]), -99 },
+    { OP_CONV_DX, INT(a.kernel), 9 }, { OP_CONV_DX, INT(a.stride), 0 }, { OP_CONV_DX, INT(a.pad[1]), 99 },
+    { OP_CONV_DW, INT(a.kernel), 9 }, { OP_CONV_DW, INT(a.stride), 0 }, { OP_CONV_DW, INT(a.pad[3]), 99 },
+    { OP_NORM, INT(a.groups), -1 }, { OP_NORM, INT(a.groups), 7919 }, { OP_NORM_DX, INT(a.groups), -1 }, { OP_NORM_DX, INT(a.groups), 7919 },
+    { OP_NORM_DW, INT(a.groups), -1 }, { OP_NORM_DW, INT(a.groups), 7919 },
+    { OP_ATTN, INT(a.heads), 0 }, { OP_ATTN, INT(a.heads), 7919 }, { OP_ATTN_DX, INT(a.heads), 0 }, { OP_ATTN_DX, INT(a.heads), 7919 },
+    { OP_ACT, INT(a.kind), -1 }, { OP_ACT, INT(a.kind), 3 }, { OP_ACT_DX, INT(a.kind), 3 }, { OP_LOSS, INT(a.kind), 4 }, { OP_LOSS, INT(a.kind), -1 },
+    { OP_UPDATE, INT(a.kind), 3 }, { OP_UPDATE, INT(a.base), CTL_COUNT - CTL_LR }, { OP_UPDATE, INT(a.base), -1 },
+};
+
+static int refuse_numbers(const Op *op, Set *set)
+{
+    char what[64];
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        if (wrong[k].kind != op->kind) continue;
+        Op bad = *op;
+        *(int *)((char *)&bad + wrong[k].at) = wrong[k].value;
+        snprintf(what, sizeof what, "%s = %d", wrong[k].name, wrong[k].value);
+        if (refused(set, &bad, what)) return -1;
+    }
+    for (int k = 0; k < MAX_SEG; k++) {
+        Op bad = *op;
+        if (!op->seg[k].x.p || (op->kind != OP_LINEAR && op->kind != OP_CONV)) continue;
+        bad.seg[k].o0 = -1;
+        if (refused(set, &bad, "seg.o0 = -1")) return -1;
+        bad.seg[k].o0 = op->y[0].c;
+        if (refused(set, &bad, "seg.o0 = o")) return -1;
+    }
+    static const double chances[] = { -0.25, 1, 1.5, NAN };
+    for (int k = 0; op->kind == OP_DROPOUT && k < 4; k++) {
+        Op bad = *op;
+        bad.a.p = chances[k];
+        if (refused(set, &bad, "such a p")) return -1;
+    }
+    Op bad = *op;
+    bad.a.causal = 1, bad.x[op->kind == OP_ATTN ? 1 : 2].w += FAR, bad.x[op->kind == OP_ATTN ? 2 : 3].w += FAR;
+    return op->kind == OP_ATTN ? refused(set, &bad, "causal with tq and tk that differ") : 0;
+}
+
+/* An id of a word that there is not: only run can see it. */
+static int refuse_id(Case *c, Set *set)
+{
+    Tensor ids = c->op.x[0];
+    double *first = ids.p, kept = *first;
+    *first = below(c, 2) ? -1 : c->op.x[1].n + (c->op.x[2].p ? c->op.x[2].n : 0);
+    Layout l;
+    lay_out(&l, c, set);
+    uint8_t *after = hold(c, l.size);
+    err("nothing");
+    int accepted = !layout_run(&l, after);
+    *first = kept;
+    layout_close(&l);
+    if (accepted) return err("an id outside the table was not refused");
+    return strstr(err_text(), op_name(OP_EMBED)) ? 0 : err("an id outside the table was refused without the op's name");
+}
+
+int check_refusals(Case *c, Set *set, const char *fixed)
+{
+    Layout l;
+    lay_out(&l, c, set);
+    int failed = op_check(set, &l.op) || refuse_tensors(&l.op, set, fixed) || refuse_numbers(&l.op, set);
+    layout_close(&l);
+    return failed || (c->op.kind == OP_EMBED && refuse_id(c, set)) ? -1 : 0;
+}
