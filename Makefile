@@ -47,4 +47,50 @@ $B/%.o: %.c ; $(COMPILE)
 
 # ---- what a user calls ----
 
-PACKAGES := gcc libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
+PACKAGES    := gcc libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
+PACKAGES_CI := clang libomp-dev llvm
+
+.PHONY: all help deps demo test test-ci asan tsan golden rules format loc install clean
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | column -t -s@
+
+deps: ## install the Debian packages that are missing
+	@sh .ci/deps $(PACKAGES)
+
+demo: deps ## train a LoRA of the demo's character and draw it before and after: out/demo
+	@$(MAKE) --no-print-directory -s sdlora $B/score
+	@sh golden/demo/run.sh $B/score
+$B/score: $B/golden/demo/score.o $(LIB)
+	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
+
+test: deps ## every test that needs no network, GPU or Python
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@sh tests/run.sh $B $(ONLY)
+.PHONY: tests
+tests: sdlora $B/score $(TESTS)
+
+test-ci: ## the same tests under the sanitizers
+	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
+	@sh tests/ci.sh
+asan: ## the tests under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory test SAN=address,undefined OPT=-O1
+tsan: ## the tests under the thread sanitizer: clang with Archer, which knows OpenMP, and the naive GEMM
+	@OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 $(MAKE) --no-print-directory test CC=clang SAN=thread GEMM=naive OPT=-O1
+
+PYTHON ?= python3
+golden: ## make the golden files anew: wants golden/requirements.txt
+	$(PYTHON) golden/ops.py
+	$(PYTHON) golden/make.py
+
+rules: ## what CONTRIBUTING.md says and a machine can see
+	@sh tests/rules.sh
+format: ## clang-format over the lines that changed since the last commit
+	git clang-format
+loc: ## lines of code by room
+	@for room in ref/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
+
+PREFIX ?= /usr/local
+install: sdlora ## into PREFIX/bin
+	install -D -m 755 sdlora $(DESTDIR)$(PREFIX)/bin/sdlora
+clean: ## remove what was built
+	rm -rf build sdlora

@@ -38,12 +38,28 @@ static void sizes_at_512(void **state)
     b = open_rules((BucketRules){ .w = 512, .h = 512, .many = 1, .step = 64, .min = 300, .max = 1000 }); /* 256 to 1024 when rounded outwards */
     check_sizes(&b, want, 17);
     buckets_close(&b);
-    b = open_rules((BucketRules){ .w = 768, .h = 768, .many = 1, .step = 64 });
+    b = open_rules((BucketRules){ .w = 768, .h = 768, .many = 1, .step = 64, .min = 256, .max = 1024 });
     assert_int_equal(b.count, 19);
     buckets_close(&b);
 }
 
-/* A quarter of everything gives a quarter of every size; and where the resolution lies outside of the usual range the range gives way. */
+/* The range by default: half and twice the side of the square of as many pixels, in whole steps outwards, and never without the resolution itself. */
+static void the_range_follows_the_resolution(void **state)
+{
+    static const struct { int w, h, step, min, max; } cases[] = {
+        { 512, 512, 64, 256, 1024 }, { 768, 768, 64, 384, 1536 }, { 512, 768, 64, 256, 1280 }, { 64, 96, 16, 32, 160 }, { 64, 64, 64, 64, 128 },
+        { 1536, 128, 64, 128, 1536 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Buckets b = open_rules((BucketRules){ .w = cases[i].w, .h = cases[i].h, .many = 1, .step = cases[i].step });
+        assert_int_equal(b.rules.min, cases[i].min);
+        assert_int_equal(b.rules.max, cases[i].max);
+        buckets_close(&b);
+    }
+}
+
+/* A quarter of everything gives a quarter of every size. */
 static void sizes_scale_with_the_step(void **state)
 {
     (void)state;
@@ -52,9 +68,6 @@ static void sizes_scale_with_the_step(void **state)
     assert_int_equal(small.count, large.count);
     for (int i = 0; i < small.count; i++) assert_true(small.size[i].w * 4 == large.size[i].w && small.size[i].h * 4 == large.size[i].h);
     buckets_close(&large), buckets_close(&small);
-    Buckets wide = open_rules((BucketRules){ .w = 1536, .h = 128, .many = 1, .step = 64 });
-    assert_true(wide.rules.min == 128 && wide.rules.max == 1536);
-    buckets_close(&wide);
 }
 
 static void published_fits(void **state)
@@ -214,7 +227,8 @@ static void the_order_is_named(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_at_512),       cmocka_unit_test(sizes_scale_with_the_step), cmocka_unit_test(published_fits),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_at_512),       cmocka_unit_test(the_range_follows_the_resolution),
+                                        cmocka_unit_test(sizes_scale_with_the_step), cmocka_unit_test(published_fits),
                                         cmocka_unit_test(an_exact_size_wins), cmocka_unit_test(any_picture_fits),          cmocka_unit_test(refusals),
                                         cmocka_unit_test(an_epoch_is_a_permutation), cmocka_unit_test(the_order_is_named) };
     return cmocka_run_group_tests(tests, NULL, NULL);

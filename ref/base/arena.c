@@ -8,7 +8,11 @@ static size_t rounded(size_t bytes) { return (bytes + ARENA_ALIGN - 1) / ARENA_A
 static size_t top(const Arena *a) { return a->blocks ? a->block[a->blocks - 1].at : a->size; }
 static char  *place(const Arena *a, size_t at) { return (char *)((uintptr_t)a->base + at); }
 
-void arena_open(Arena *a, void *base, size_t size) { *a = (Arena){ .base = base, .size = size / ARENA_ALIGN * ARENA_ALIGN }; }
+/* Without memory the span begins at an address that is none, so that no place in it is NULL. */
+void arena_open(Arena *a, void *base, size_t size)
+{
+    *a = (Arena){ .base = base ? base : (char *)(uintptr_t)ARENA_ALIGN, .size = size / ARENA_ALIGN * ARENA_ALIGN };
+}
 
 void arena_close(Arena *a)
 {

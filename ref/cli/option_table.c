@@ -36,9 +36,9 @@ static const Option train_options[] = {
       .more = "Instead of cropping portraits and landscapes alike, sort them into shapes (buckets) of about the same number of pixels as --resolution. A "
               "batch holds pictures of one bucket." },
     { AT(min_bucket_reso), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "256 at 512", .help = "Shortest side of a bucket",
-      .more = "The default grows with --resolution." },
+      .more = "The default is half the side of a square of as many pixels as --resolution, and no more than its shorter side." },
     { AT(max_bucket_reso), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "1024 at 512", .help = "Longest side of a bucket",
-      .more = "The default grows with --resolution." },
+      .more = "The default is twice the side of a square of as many pixels as --resolution, and no less than its longer side." },
     { AT(bucket_reso_steps), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own, 64",
       .help = "Sides of buckets are multiples of this" },
     { AT(bucket_no_upscale), .kind = OPT_FLAG, .help = "Small pictures get small buckets and are not enlarged" },

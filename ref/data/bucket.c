@@ -43,9 +43,10 @@ static int rules_check(BucketRules *r)
     }
     if (r->min < 0 || r->max < 0 || r->max > LONGEST_SIDE)
         return err("min_bucket_reso, max_bucket_reso: expected 0 to %d, found %d and %d", LONGEST_SIDE, r->min, r->max);
-    int shorter = smaller(r->w, r->h), longer = larger(r->w, r->h);
-    if (!r->min) r->min = smaller(4 * r->step, shorter);
-    if (!r->max) r->max = larger(16 * r->step, longer);
+    int    shorter = smaller(r->w, r->h), longer = larger(r->w, r->h);
+    double side = sqrt((double)r->w * r->h);            /* of the square of as many pixels */
+    if (!r->min) r->min = smaller(larger((int)(side / 2), r->step), shorter);
+    if (!r->max) r->max = larger((int)ceil(2 * side), longer);
     r->min = floor_to(r->min, r->step);
     r->max = floor_to(r->max + r->step - 1, r->step);
     if (r->min < r->step) return err("min_bucket_reso: expected %d or more", r->step);

@@ -12,7 +12,7 @@ typedef struct {
     int many;                                           /* 0: one bucket, (w,h).  1: many, of about w*h pixels */
     int no_upscale;                                     /* with many: a bucket for what the picture gives, never enlarged; min and max do not apply */
     int step;                                           /* sides of buckets are multiples of this */
-    int min, max;                                       /* shortest and longest side; 0: 4 and 16 steps (256, 1024), widened to hold w and h */
+    int min, max;                                       /* shortest, longest side; 0: half and twice sqrt(w h), and w and h: 256, 1024 at 512x512 */
 } BucketRules;
 
 typedef struct { int w, h; } BucketSize;

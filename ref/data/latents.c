@@ -9,7 +9,8 @@ static int load_picture(double *x, const Picture *picture, const BucketFit *fit,
 {
     Image raw, resized = { 0 }, cut = { 0 };
     if (image_load(&raw, picture->path)) return -1;
-    int status = image_new(&resized, fit->w, fit->h) || image_new(&cut, size.w, size.h) || resample(resized.rgb, fit->w, fit->h, raw.rgb, raw.w, raw.h) ? -1 : 0;
+    int status =
+        image_new(&resized, fit->w, fit->h) || image_new(&cut, size.w, size.h) || resample(resized.rgb, fit->w, fit->h, raw.rgb, raw.w, raw.h) ? -1 : 0;
     if (!status) {
         resample_crop(cut.rgb, size.w, size.h, resized.rgb, fit->w, fit->h, fit->x, fit->y);
         for (size_t k = 0; k < (size_t)size.w * (size_t)size.h * 3; k++) x[k] = cut.rgb[k] / 127.5 - 1;

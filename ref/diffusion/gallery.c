@@ -103,7 +103,8 @@ static void describe(char *out, size_t size, const Gallery *g, int k, int pass)
     at += (size_t)snprintf(out + at, size - at, "\nSteps: %d, Sampler: %s, ", l->steps, sampler_label(c->sampler_name));
     if (at < size && c->sampler_name != SAMPLER_DDIM) at += (size_t)snprintf(out + at, size - at, "Schedule type: %s, ", sigmas_label(c->scheduler));
     if (at < size)
-        snprintf(out + at, size - at, "CFG scale: %g, Seed: %u, Size: %dx%d, Model: %s, RNG: CPU, Version: sdlora", l->cfg_scale, seed_of(g, k), l->width, l->height, path_name(c->model));
+        snprintf(out + at, size - at, "CFG scale: %g, Seed: %u, Size: %dx%d, Model: %s, RNG: CPU, Version: sdlora", l->cfg_scale, seed_of(g, k), l->width,
+                 l->height, path_name(c->model));
 }
 
 static int save_picture(const Gallery *g, int k, int pass)

@@ -12,8 +12,10 @@ static int open_tokenizer(Pipeline *p)
     const Clip *clip = &p->model.clip;
     const char *dir = p->model.tokenizer;
     if (tokenizer_open(&p->tokenizer, dir)) return -1;
-    if (p->tokenizer.length > clip->config.length) return err("%s: model_max_length: expected at most the text encoder's %d positions, found %d", dir, clip->config.length, p->tokenizer.length);
-    if (p->tokenizer.vocab > clip->config.vocab) return err("%s: expected at most the text encoder's %d words, found %d", dir, clip->config.vocab, p->tokenizer.vocab);
+    if (p->tokenizer.length > clip->config.length)
+        return err("%s: model_max_length: expected at most the text encoder's %d positions, found %d", dir, clip->config.length, p->tokenizer.length);
+    if (p->tokenizer.vocab > clip->config.vocab)
+        return err("%s: expected at most the text encoder's %d words, found %d", dir, clip->config.vocab, p->tokenizer.vocab);
     return 0;
 }
 
@@ -24,7 +26,8 @@ int pipeline_open(Pipeline *p, const char *path, const char *set)
     const SchedulerConfig *c = &p->model.scheduler;
     size_t                 memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);    /* reserved, not used: pages cost when touched */
     if (open_tokenizer(p) == 0 &&
-        schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps, c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
+        schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
+                      c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
         tape_open(&p->tape, p->set, memory) == 0)
         return 0;
     pipeline_close(p);
@@ -71,7 +74,8 @@ static void sampling_close(Sampling *g)
 static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
 {
     int factor = vae_factor(&p->model.vae.config), step = checkpoint_step(&p->model);
-    if (s->w < step || s->h < step || s->w % step || s->h % step) return err("%dx%d: width and height must be multiples of %d for this model", s->w, s->h, step);
+    if (s->w < step || s->h < step || s->w % step || s->h % step)
+        return err("%dx%d: width and height must be multiples of %d for this model", s->w, s->h, step);
     *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
     g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
     size_t words = (size_t)(g->passes * n) * (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width;
@@ -157,7 +161,8 @@ static int decode(Sampling *g, Image *image)
         for (size_t k = 0; k < g->one; k++) z[k] *= g->sampler.last / p->model.vae.config.scaling;
         tape_reset(t, TAPE_INFER);
         Var *y = vae_decode(t, &p->model.vae, tape_constant(t, p->set->act, tensor_of(z, T_F64, 1, g->h, g->w, g->c)));
-        if (tape_status(t) || p->set->download(p->set, tensor_of(rgb, T_F64, 1, g->s->h, g->s->w, 3), y->t) || p->set->sync(p->set) || image_new(&image[i], g->s->w, g->s->h)) {
+        if (tape_status(t) || p->set->download(p->set, tensor_of(rgb, T_F64, 1, g->s->h, g->s->w, 3), y->t) || p->set->sync(p->set) ||
+            image_new(&image[i], g->s->w, g->s->h)) {
             while (i-- > 0) image_free(&image[i]);
             status = -1;
             break;

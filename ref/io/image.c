@@ -33,9 +33,9 @@ static void compose_on_white(uint8_t *rgb, const uint8_t *rgba, size_t pixels)
         }
 }
 
-/* What stb does not look at in a JPEG: that it has an end, as it fills what is missing with grey, and that a Huffman table has at most 256 codes, which it would
- * write beyond its own. A marker is FF and a byte that is neither 0 (an FF in the data of a scan), FF (filling) nor a restart; after it comes a segment's length.
- * A table is a class, 16 counts and as many codes as they sum up to. Returns what is wrong, or NULL. */
+/* What stb does not look at in a JPEG: that it has an end, as it fills what is missing with grey, and that a Huffman table has at most 256 codes, which it
+ * would write beyond its own. A marker is FF and a byte that is neither 0 (an FF in the data of a scan), FF (filling) nor a restart; after it comes a segment's
+ * length. A table is a class, 16 counts and as many codes as they sum up to. Returns what is wrong, or NULL. */
 static const char *jpeg_flaw(const uint8_t *file, size_t size)
 {
     enum { START = 0xd8, END = 0xd9, TABLES = 0xc4, RESTART = 0xd0 };

@@ -143,10 +143,12 @@ static int read_module(FileModule *m, const Safetensors *file, const char *key, 
     int                     k = l->geometry.kernel, i = l->w.t.c, o = l->part[part].o;
     const SafetensorsEntry *down = safetensors_find(file, name("%s.lora_down.weight", key).s), *up = safetensors_find(file, name("%s.lora_up.weight", key).s);
     *m = (FileModule){ 0 };
-    if (!down || !up) return err("%s: %s: expected lora_down.weight and lora_up.weight, found %s", file->path, key, down ? "only the first" : up ? "only the second" : "neither");
+    if (!down || !up) return err("%s: %s.%s: this tensor is missing", file->path, key, down ? "lora_up.weight" : "lora_down.weight");
     m->rank = down->rank ? (int)down->shape[0] : 0;
-    if (m->rank < 1 || !has_shape(down, m->rank, i, k)) return err("%s: %s: expected shape (rank,%d%s), found another: this LoRA is for another model", file->path, down->name, i, k > 1 ? ",3,3" : "");
-    if (!has_shape(up, o, m->rank, 1)) return err("%s: %s: expected shape (%d,%d), found another: this LoRA is for another model", file->path, up->name, o, m->rank);
+    if (m->rank < 1 || !has_shape(down, m->rank, i, k))
+        return err("%s: %s: expected shape (rank,%d%s), found another: this LoRA is for another model", file->path, down->name, i, k > 1 ? ",3,3" : "");
+    if (!has_shape(up, o, m->rank, 1))
+        return err("%s: %s: expected shape (%d,%d), found another: this LoRA is for another model", file->path, up->name, o, m->rank);
     if (read_alpha(m, file, key)) return -1;
     double *raw = malloc(down->count * sizeof *raw);
     m->down = malloc(down->count * sizeof *m->down);
@@ -178,12 +180,14 @@ static int check_keys(const Lora *lora, const Safetensors *file)
     return 0;
 }
 
+static const double alpha_step = 1.0 / 256;            /* files may hold alpha as bf16, 8 bits: off by at most 1/512 of itself */
+
 static int load_module(Lora *lora, const LoraModule *m, const Safetensors *file)
 {
     FileModule     f;
     const Adapter *a = &m->adapter;
     int            status = read_module(&f, file, m->key, m->layer, m->part);
-    if (!status && (f.rank != a->rank || fabs(f.alpha - a->alpha) > 1e-3 * a->alpha))
+    if (!status && (f.rank != a->rank || !(fabs(f.alpha - a->alpha) <= alpha_step * fabs(a->alpha))))
         status = err("%s: %s: expected rank %d, alpha %g, found rank %d, alpha %g", file->path, m->key, a->rank, a->alpha, f.rank, f.alpha);
     if (!status) status = params_set(&lora->params, a->down, f.down) || params_set(&lora->params, a->up, f.up) ? -1 : 0;
     file_module_free(&f);

@@ -29,11 +29,13 @@ static int scheduler_config(SchedulerConfig *s, const char *path)
 /* Only our own models say native_size; the others were trained at sample_size latents, square. */
 static int native_size(Checkpoint *m, const char *path)
 {
-    int   size[2], side = m->unet.config.sample * vae_factor(&m->vae.config);
+    int   side = m->unet.config.sample * vae_factor(&m->vae.config), size[2] = { side, side }, step = checkpoint_step(m);
     Json *j = json_open(path);
     if (!j) return -1;
-    m->native_w = m->native_h = side;
-    if (json_ints(j, "native_size", size, 2) == 2) m->native_w = size[0], m->native_h = size[1];
+    int n = json_ints(j, "native_size", size, 2);
+    if (n == 1 || size[0] < 1 || size[1] < 1 || size[0] % step || size[1] % step)
+        json_fail(j, "native_size", "expected width and height, multiples of %d, found %d numbers, %dx%d", step, n, size[0], size[1]);
+    m->native_w = size[0], m->native_h = size[1];
     return json_close(j);
 }
 
@@ -54,9 +56,9 @@ static int open_parts(Checkpoint *m, const char *folder, Set *set)
     ClipConfig clip_c;
     UnetConfig unet_c;
     VaeConfig  vae_c;
-    if (part_path(text, folder, "text_encoder", "config.json") || part_path(unet, folder, "unet", "config.json") || part_path(vae, folder, "vae", "config.json") ||
-        part_path(scheduler, folder, "scheduler", "scheduler_config.json") || path_join(index, folder, "model_index.json") ||
-        path_join(m->tokenizer, folder, "tokenizer"))
+    if (part_path(text, folder, "text_encoder", "config.json") || part_path(unet, folder, "unet", "config.json") ||
+        part_path(vae, folder, "vae", "config.json") || part_path(scheduler, folder, "scheduler", "scheduler_config.json") ||
+        path_join(index, folder, "model_index.json") || path_join(m->tokenizer, folder, "tokenizer"))
         return -1;
     if (clip_config(&clip_c, text) || unet_config(&unet_c, unet) || vae_config(&vae_c, vae) || scheduler_config(&m->scheduler, scheduler)) return -1;
     if (unet_c.cross != clip_c.width) return err("%s: cross_attention_dim: expected the text encoder's width %d, found %d", unet, clip_c.width, unet_c.cross);
@@ -72,7 +74,8 @@ static int open_parts(Checkpoint *m, const char *folder, Set *set)
 int checkpoint_open(Checkpoint *m, const char *path, Set *set)
 {
     *m = (Checkpoint){ .native_w = 0 };
-    if (is_file(path)) return err("%s: expected the folder of a model in the diffusers layout (model_index.json, unet/, vae/, text_encoder/), found a file", path);
+    if (is_file(path))
+        return err("%s: expected the folder of a model in the diffusers layout (model_index.json, unet/, vae/, text_encoder/), found a file", path);
     if (!is_dir(path)) return err("%s: no such model folder", path);
     if (open_parts(m, path, set) == 0) return 0;
     checkpoint_close(m);

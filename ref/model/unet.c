@@ -61,7 +61,8 @@ int unet_config(UnetConfig *c, const char *path)
     block_types(j, c, "up_block_types", "CrossAttnUpBlock2D", "UpBlock2D", 1);
     read_heads(j, c);
     read_time(j, c);
-    for (int i = 0; i < c->levels; i++) refuse(j, "norm_num_groups", c->groups > 0 && c->channels[i] > 0 && c->channels[i] % c->groups == 0, "does not divide the channels of each level");
+    for (int i = 0; i < c->levels; i++)
+        refuse(j, "norm_num_groups", c->groups > 0 && c->channels[i] > 0 && c->channels[i] % c->groups == 0, "does not divide the channels of each level");
     refuse(j, "layers_per_block", c->layers >= 1 && c->layers <= UNET_LAYERS, "expected a number from 1 to 4");
     refuse(j, "in_channels", c->in == 4, "expected 4 latent channels: inpainting (9) and instruct-pix2pix (8) models are not known");
     refuse(j, "act_fn", strcmp(json_string(j, "act_fn", "silu"), "silu") == 0, "only silu is known");

@@ -14,7 +14,8 @@ int vae_config(VaeConfig *c, const char *path)
     c->levels = json_ints(j, "block_out_channels", c->channels, VAE_LEVELS);
     if (c->levels < 1) json_fail(j, "block_out_channels", "expected the channels of each level");
     for (int i = 0; i < c->levels; i++)
-        if (c->groups < 1 || c->channels[i] < 1 || c->channels[i] % c->groups) json_fail(j, "norm_num_groups", "%d groups do not divide %d channels", c->groups, c->channels[i]);
+        if (c->groups < 1 || c->channels[i] < 1 || c->channels[i] % c->groups)
+            json_fail(j, "norm_num_groups", "%d groups do not divide %d channels", c->groups, c->channels[i]);
     if (c->layers < 1 || c->layers > VAE_LAYERS) json_fail(j, "layers_per_block", "expected a number from 1 to %d, found %d", VAE_LAYERS, c->layers);
     if (c->latent < 1 || c->latent > 64) json_fail(j, "latent_channels", "expected a number from 1 to 64, found %d", c->latent);
     if (json_int(j, "in_channels", 3) != 3 || json_int(j, "out_channels", 3) != 3) json_fail(j, "in_channels", "expected RGB pictures: 3 channels");
@@ -49,7 +50,8 @@ static void encoder_open(Weights *w, VaeHalf *e, const VaeConfig *c)
         VaeLevel *l = &e->level[i];
         int       in = c->channels[i ? i - 1 : 0], out = c->channels[i];
         l->resnets = c->layers, l->has_resample = i < c->levels - 1;
-        for (int j = 0; j < l->resnets; j++) resnet_open(w, &l->resnet[j], name("encoder.down_blocks.%d.resnets.%d", i, j).s, j ? out : in, out, 0, c->groups, eps);
+        for (int j = 0; j < l->resnets; j++)
+            resnet_open(w, &l->resnet[j], name("encoder.down_blocks.%d.resnets.%d", i, j).s, j ? out : in, out, 0, c->groups, eps);
         if (!l->has_resample) continue;
         weights_conv(w, &l->resample, name("encoder.down_blocks.%d.downsamplers.0.conv", i).s, out, out, 3, 2, 0);
         l->resample.geometry.pad[1] = l->resample.geometry.pad[3] = 1;          /* bottom and right only */
@@ -71,7 +73,8 @@ static void decoder_open(Weights *w, VaeHalf *d, const VaeConfig *c)
         VaeLevel *l = &d->level[i];
         int       out = c->channels[c->levels - 1 - i];
         l->resnets = c->layers + 1, l->has_resample = i < c->levels - 1;
-        for (int j = 0; j < l->resnets; j++, in = out) resnet_open(w, &l->resnet[j], name("decoder.up_blocks.%d.resnets.%d", i, j).s, in, out, 0, c->groups, eps);
+        for (int j = 0; j < l->resnets; j++, in = out)
+            resnet_open(w, &l->resnet[j], name("decoder.up_blocks.%d.resnets.%d", i, j).s, in, out, 0, c->groups, eps);
         if (l->has_resample) weights_conv(w, &l->resample, name("decoder.up_blocks.%d.upsamplers.0.conv", i).s, out, out, 3, 1, 1);
     }
     weights_norm(w, &d->norm_out, "decoder.conv_norm_out", c->channels[0], c->groups, 1, eps);

@@ -183,7 +183,8 @@ Tensor tape_dy(Tape *t, const Var *y)
     (void)t;
     while (v->as) v = v->as;
     const Var *root = v->of ? v->of : v;
-    CHECK(root->g.p && (root->filled || v->filled || root->filled_c == root->t.c), "the gradient is not complete: %d of %d channels", root->filled_c, root->t.c);
+    CHECK(root->g.p && (root->filled || v->filled || root->filled_c == root->t.c), "the gradient is not complete: %d of %d channels", root->filled_c,
+          root->t.c);
     return view_of(root->g, y, v->c0);
 }
 

@@ -113,7 +113,7 @@ struct Set {
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */
 const char *op_name(OpKind kind);                       /* "linear", "linear_dx", ... */
-int         op_check(const Set *set, const Op *op);     /* shape.c: 0, or -1 and err() with the op's name, the field and the shapes; types against the set too */
+int         op_check(const Set *set, const Op *op);     /* shape.c: 0, or -1 and err(): op, field, shapes; types against the set too */
 
 /* ---- tensors ---- */
 
@@ -190,7 +190,8 @@ static inline Op op_norm_dx(Tensor dx, Tensor dy, Tensor x, Tensor gamma, Tensor
     return (Op){ .kind = OP_NORM_DX, .acc = acc, .y = { dx }, .x = { dy, x, gamma, beta, mean, rstd }, .a = { .groups = groups, .silu = silu } };
 }
 /* dgamma, dbeta (1,1,1,c), type acc. */
-static inline Op op_norm_dw(Tensor dgamma, Tensor dbeta, Tensor dy, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor rstd, int groups, int silu, int acc)
+static inline Op op_norm_dw(Tensor dgamma, Tensor dbeta, Tensor dy, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor rstd, int groups, int silu,
+                            int acc)
 {
     return (Op){ .kind = OP_NORM_DW, .acc = acc, .y = { dgamma, dbeta }, .x = { dy, x, gamma, beta, mean, rstd }, .a = { .groups = groups, .silu = silu } };
 }
@@ -234,7 +235,10 @@ static inline Op op_embed_dw(Tensor dextra, Tensor dy, Tensor ids, int base, int
 }
 
 /* y (+)= scale * x. Types act or acc, each. */
-static inline Op op_copy(Tensor y, Tensor x, double scale, int acc) { return (Op){ .kind = OP_COPY, .acc = acc, .y = { y }, .x = { x }, .a = { .scale = scale } }; }
+static inline Op op_copy(Tensor y, Tensor x, double scale, int acc)
+{
+    return (Op){ .kind = OP_COPY, .acc = acc, .y = { y }, .x = { x }, .a = { .scale = scale } };
+}
 
 /* y = a + b, y = a * b. a has the shape of y; every dimension of b is y's or 1 (broadcast): a row, an image, a weight a token. y may be a. */
 static inline Op op_add(Tensor y, Tensor a, Tensor b) { return (Op){ .kind = OP_ADD, .y = { y }, .x = { a, b } }; }
@@ -247,8 +251,9 @@ static inline Op op_dropout(Tensor y, Tensor x, double p, int each, uint64_t key
     return (Op){ .kind = OP_DROPOUT, .y = { y }, .x = { x }, .a = { .p = p, .each = each, .key = key } };
 }
 
-/* With d = pred - target, over the N = h*w*c elements of image n:  loss[n] = weight[n]/N sum mask f(d),  dpred = share * ctl[CTL_SCALE] * weight[n]/N mask f'(d).
- *   l2 d^2;  l1 |d|;  huber 2c (sqrt(d^2 + c^2) - c);  smooth l1 2 (sqrt(d^2 + c^2) - c)
+/* With d = pred - target, over the N = h*w*c elements of image n:
+ *   loss[n] = weight[n]/N sum of mask f(d)        dpred = share * ctl[CTL_SCALE] * weight[n]/N mask f'(d)
+ *   f: l2 d^2;  l1 |d|;  huber 2c (sqrt(d^2 + c^2) - c);  smooth l1 2 (sqrt(d^2 + c^2) - c)
  * loss, weight, c (n,1,1,1) of type acc; target (n,h,w,c) of type acc; mask (n,h,w,1) of type acc or NONE; c NONE for l2, l1. */
 static inline Op op_loss(Tensor loss, Tensor dpred, Tensor pred, Tensor target, Tensor weight, Tensor c, Tensor mask, Tensor ctl, Loss kind, double share)
 {
@@ -264,7 +269,8 @@ static inline Op op_sumsq(Tensor ctl, Tensor g) { return (Op){ .kind = OP_SUMSQ,
  *   AdamW (Loshchilov & Hutter 2019)  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  w = w' - lr (m/BIAS1) / (sqrt(v/BIAS2) + eps)
  *   Lion  (Chen et al. 2023)          w = w' - lr sign(b1 m + (1-b1) g');  m = b2 m + (1-b2) g';  v NONE
  *   SGD                               m = b1 m + g';  w = w' - lr m;  v NONE */
-static inline Op op_update(Tensor w, Tensor m, Tensor v, Tensor work, Tensor g, Tensor ctl, Update kind, int group, double beta1, double beta2, double eps, double decay)
+static inline Op op_update(Tensor w, Tensor m, Tensor v, Tensor work, Tensor g, Tensor ctl, Update kind, int group, double beta1, double beta2, double eps,
+                           double decay)
 {
     return (Op){ .kind = OP_UPDATE, .y = { w, m, v, work }, .x = { g, ctl },
                  .a = { .kind = (int)kind, .base = group, .beta1 = beta1, .beta2 = beta2, .eps = eps, .decay = decay } };

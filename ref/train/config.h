@@ -20,7 +20,7 @@ typedef struct {
     const char *train_data_dir;                         /* holds folders N_name: N repeats of each picture */
     int         resolution[2];                          /* width, height; 0, 0: the model's native size */
     bool        enable_bucket, bucket_no_upscale;
-    int         min_bucket_reso, max_bucket_reso;       /* pixels; 0: in proportion to the resolution, 256 and 1024 at 512 */
+    int         min_bucket_reso, max_bucket_reso;       /* pixels; 0: half and twice sqrt(width height), as 256 and 1024 at 512 */
     int         bucket_reso_steps;                      /* pixels; 0: as small as the model allows */
     const char *caption_extension;                      /* NULL: .txt, then .caption */
     bool        shuffle_caption;

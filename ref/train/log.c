@@ -62,7 +62,8 @@ int log_step(Log *log, const TrainPosition *at, const TrainReport *r)
 {
     int epoch = at->batch ? at->epoch + 1 : at->epoch;  /* from 1; the position is already behind the step */
     remember(log, r->loss);
-    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.3f\n", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text, r->norm, now() - log->opened);
+    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.3f\n", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text, r->norm,
+            now() - log->opened);
     return fflush(log->file) ? err("%s: %s", log->path, strerror(errno)) : 0;
 }
 

@@ -12,11 +12,12 @@ static void print_plan(const Trainer *t)
 {
     const TrainConfig *c = t->config;
     fprintf(stderr, "model        %s, %dx%d, set %s\n", c->pretrained_model_name_or_path, t->w, t->h, c->set);
-    fprintf(stderr, "LoRA         %d modules, %zu numbers, rank %d, alpha %g: scale %g", t->lora.modules, t->lora.params.count, c->network_dim, c->network_alpha,
-            c->network_alpha / c->network_dim);
+    fprintf(stderr, "LoRA         %d modules, %zu numbers, rank %d, alpha %g: scale %g", t->lora.modules, t->lora.params.count, c->network_dim,
+            c->network_alpha, c->network_alpha / c->network_dim);
     if (c->conv_dim) fprintf(stderr, "; convolutions rank %d, alpha %g: scale %g", c->conv_dim, c->conv_alpha, c->conv_alpha / c->conv_dim);
-    fprintf(stderr, "\nplan         %d samples an epoch, %d batches of up to %d in %d bucket%s, %d steps an epoch; %d steps, %.2f epochs\n", t->batches.places ? t->batches.places : concepts_samples(&t->concepts),
-            t->epoch_batches, c->train_batch_size, t->buckets.count, t->buckets.count == 1 ? "" : "s", t->epoch_steps, t->steps, (double)t->steps / t->epoch_steps);
+    fprintf(stderr, "\nplan         %d samples an epoch, %d batches of up to %d in %d bucket%s, %d steps an epoch; %d steps, %.2f epochs\n",
+            concepts_samples(&t->concepts), t->epoch_batches, c->train_batch_size, t->buckets.count,
+            t->buckets.count == 1 ? "" : "s", t->epoch_steps, t->steps, (double)t->steps / t->epoch_steps);
 }
 
 /* ---- what is written ---- */
@@ -43,11 +44,24 @@ static int save_lora(const Trainer *t, const char *path)
     snprintf(seed, sizeof seed, "%lld", (long long)c->seed);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", gmtime(&now));
     const SafetensorsPair pair[] = {
-        { "ss_network_module", "networks.lora" }, { "ss_network_dim", dim }, { "ss_network_alpha", alpha }, { "ss_network_args", args },
-        { "ss_base_model_version", "sd_v1" }, { "ss_v2", "False" }, { "ss_output_name", c->output_name }, { "ss_sd_model_name", path_name(c->pretrained_model_name_or_path) },
-        { "ss_steps", step }, { "ss_epoch", epoch }, { "ss_seed", seed }, { "modelspec.sai_model_spec", "1.0.1" },
-        { "modelspec.architecture", "stable-diffusion-v1/lora" }, { "modelspec.implementation", "sdlora" }, { "modelspec.title", c->output_name },
-        { "modelspec.resolution", size }, { "modelspec.date", date }, { "modelspec.prediction_type", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon" },
+        { "ss_network_module", "networks.lora" },
+        { "ss_network_dim", dim },
+        { "ss_network_alpha", alpha },
+        { "ss_network_args", args },
+        { "ss_base_model_version", "sd_v1" },
+        { "ss_v2", "False" },
+        { "ss_output_name", c->output_name },
+        { "ss_sd_model_name", path_name(c->pretrained_model_name_or_path) },
+        { "ss_steps", step },
+        { "ss_epoch", epoch },
+        { "ss_seed", seed },
+        { "modelspec.sai_model_spec", "1.0.1" },
+        { "modelspec.architecture", "stable-diffusion-v1/lora" },
+        { "modelspec.implementation", "sdlora" },
+        { "modelspec.title", c->output_name },
+        { "modelspec.resolution", size },
+        { "modelspec.date", date },
+        { "modelspec.prediction_type", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon" },
     };
     return lora_save(&t->lora, path, c->save_precision, pair, (int)(sizeof pair / sizeof *pair));
 }
@@ -106,7 +120,8 @@ int train_run(const TrainConfig *config)
     char    path[PATH_SIZE];
     if (path_join(path, config->output_dir, "log.csv") || dir_make(config->output_dir) || trainer_open(&t, config)) return -1;
     int status = config->resume ? state_load(&t, config->resume) : 0;
-    if (!status && t.at.step >= t.steps) status = err("%s: has %d steps already; nothing is left of %d", config->resume ? config->resume : "plan", t.at.step, t.steps);
+    if (!status && t.at.step >= t.steps)
+        status = err("%s: has %d steps already; nothing is left of %d", config->resume ? config->resume : "plan", t.at.step, t.steps);
     if (!status && !config->quiet) print_plan(&t);
     if (!status && (status = log_open(&log, path, t.at.step)) == 0) {
         status = run_steps(&t, &log);

@@ -130,7 +130,8 @@ static int check_settings(const Trainer *t, const Safetensors *file)
     if (settings(&s, t)) return -1;
     for (int i = 0; i < s.count; i++) {
         found = safetensors_meta(file, s.key[i]);
-        if (!found || strcmp(found, s.value[i])) return err("%s: %s: this is the state of another run: expected %s, found %s", file->path, s.key[i], s.value[i], found ? found : "none");
+        if (!found || strcmp(found, s.value[i]))
+            return err("%s: %s: this is the state of another run: expected %s, found %s", file->path, s.key[i], s.value[i], found ? found : "none");
     }
     return 0;
 }
@@ -149,7 +150,8 @@ static int upload_block(const Params *p, const Safetensors *file, int i)
 {
     const SafetensorsEntry *e = safetensors_find(file, block_name[i]);
     Tensor                  host = block(p, i);
-    if (!e || e->count != p->count || e->type != host.type) return err("%s: %s: expected %zu numbers of type %s", file->path, block_name[i], p->count, type_name(host.type));
+    if (!e || e->count != p->count || e->type != host.type)
+        return err("%s: %s: expected %zu numbers of type %s", file->path, block_name[i], p->count, type_name(host.type));
     if (!(host.p = malloc(e->bytes))) return err("out of memory for the state");
     int status = safetensors_read(file, e, host.type, host.p) || p->set->upload(p->set, block(p, i), host) ? -1 : 0;
     if (!status && i == 0 && p->work.p != p->w.p) status = p->set->upload(p->set, p->work, host);

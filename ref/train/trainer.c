@@ -34,7 +34,8 @@ static int open_plan(Trainer *t)
     int                accumulate = c->gradient_accumulation_steps;
     t->epoch_batches = batches_count(t->fit, t->repeats, t->concepts.pictures, c->train_batch_size);
     t->epoch_steps = (t->epoch_batches + accumulate - 1) / accumulate;
-    if (c->max_train_epochs > 0 && c->max_train_epochs > INT32_MAX / t->epoch_steps) return err("--max_train_epochs %d: more than 2^31 steps", c->max_train_epochs);
+    if (c->max_train_epochs > 0 && c->max_train_epochs > INT32_MAX / t->epoch_steps)
+        return err("--max_train_epochs %d: more than 2^31 steps", c->max_train_epochs);
     t->steps = c->max_train_epochs > 0 ? c->max_train_epochs * t->epoch_steps : c->max_train_steps;
     t->epochs = (t->steps + t->epoch_steps - 1) / t->epoch_steps;
     t->batches_epoch = -1;
@@ -44,7 +45,7 @@ static int open_plan(Trainer *t)
 static int open_lora(Trainer *t)
 {
     const TrainConfig *c = t->config;
-    LoraRules          rules = { c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
+    LoraRules rules = { c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
     if (lora_attach(&t->lora, &t->pipeline.model, &rules)) return -1;
     return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
 }
@@ -73,8 +74,8 @@ int trainer_open(Trainer *t, const TrainConfig *config)
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
     if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
-    if (opened && !open_buckets(t) && !open_plan(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) && !open_lora(t) &&
-        !open_batch(t))
+    if (opened && !open_buckets(t) && !open_plan(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) &&
+        !open_lora(t) && !open_batch(t))
         return 0;
     if (opened) trainer_close(t);
     else concepts_close(&t->concepts);
@@ -122,7 +123,7 @@ static int make_sample(Trainer *t, int j, int place)
     size_t             one = (size_t)z->w * (size_t)z->h * (size_t)z->c;
     uint64_t           seed = (uint64_t)c->seed;
     uint32_t           epoch = (uint32_t)t->at.epoch, p = (uint32_t)place;
-    Rng                latent = rng_open(seed, RNG_LATENT, epoch, p), noise = rng_open(seed, RNG_NOISE, epoch, p), time = rng_open(seed, RNG_TIMESTEP, epoch, p);
+    Rng latent = rng_open(seed, RNG_LATENT, epoch, p), noise = rng_open(seed, RNG_NOISE, epoch, p), time = rng_open(seed, RNG_TIMESTEP, epoch, p);
     double            *x0 = t->noise, *e = t->noise + one, *x = t->x + (size_t)j * one, *target = t->target + (size_t)j * one;
     int                step = (int)rng_below(&time, (uint32_t)s->timesteps);
     latent_draw(x0, &t->latents, picture, &latent);
@@ -166,7 +167,8 @@ static int open_epoch(Trainer *t)
     if (t->batches_epoch == t->at.epoch) return 0;
     batches_close(&t->batches);
     t->batches_epoch = -1;
-    if (batches_open(&t->batches, t->fit, t->repeats, t->concepts.pictures, t->config->train_batch_size, (uint64_t)t->config->seed, (uint32_t)t->at.epoch)) return -1;
+    if (batches_open(&t->batches, t->fit, t->repeats, t->concepts.pictures, t->config->train_batch_size, (uint64_t)t->config->seed, (uint32_t)t->at.epoch))
+        return -1;
     t->batches_epoch = t->at.epoch;
     return 0;
 }
@@ -180,7 +182,8 @@ static int update(Trainer *t, TrainReport *report)
                              .step = t->at.step + 1, .kind = UPDATE_ADAMW };
     if (t->lora.text_group >= 0) u.lr[t->lora.text_group] = report->lr_text = factor * c->text_encoder_lr;
     if (t->lora.unet_group >= 0) u.lr[t->lora.unet_group] = report->lr_unet = factor * c->unet_lr;
-    if (params_update(params, &u) || params_control(params, CTL_SUMSQ, &sumsq) || params_control(params, CTL_BAD, &bad) || params->set->sync(params->set)) return -1;
+    if (params_update(params, &u) || params_control(params, CTL_SUMSQ, &sumsq) || params_control(params, CTL_BAD, &bad) || params->set->sync(params->set))
+        return -1;
     report->norm = sqrt(sumsq);
     if (bad != 0) return err("step %d: a gradient is not finite; the weights are those of step %d", t->at.step + 1, t->at.step);
     return 0;

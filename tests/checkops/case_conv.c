@@ -23,7 +23,8 @@ static Geometry draw_geometry(Case *c)
         for (int j = 0; j < 4; j++) g.a.pad[j] = below(c, g.a.kernel);
     }
     c->left /= g.a.kernel * g.a.kernel;
-    do g.h = dim(c, 33), g.w = dim(c, 33);
+    double left = c->left;
+    do c->left = left, g.h = dim(c, 33), g.w = dim(c, 33);
     while (g.h + g.a.pad[0] + g.a.pad[1] < g.a.kernel || g.w + g.a.pad[2] + g.a.pad[3] < g.a.kernel);
     g.ho = (g.h + g.a.pad[0] + g.a.pad[1] - g.a.kernel) / g.a.stride + 1, g.wo = (g.w + g.a.pad[2] + g.a.pad[3] - g.a.kernel) / g.a.stride + 1;
     return g;

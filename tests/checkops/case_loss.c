@@ -26,7 +26,7 @@ void case_loss(Case *c)
     Tensor pred = in_range(c, ACT, n, h, w, channels, 8), target = in_range(c, ACC, n, h, w, channels, 8), ctl = in_positive(c, ACC, 1, 1, 1, CTL_COUNT, 6);
     Tensor share = in_positive(c, ACC, n, 1, 1, 1, 3), width = kind >= LOSS_HUBER ? in_positive(c, ACC, n, 1, 1, 1, 3) : NONE;
     Tensor mask = masked ? in_positive(c, ACC, n, h, w, 1, 2) : NONE;
-    for (size_t j = 0; masked && j < tensor_count(mask); j += 3) ((double *)mask.p)[j] = 0;
+    for (size_t j = 1; masked && j < tensor_count(mask); j += 3) ((double *)mask.p)[j] = 0;
     c->op = op_loss(out(c, ACC, n, 1, 1, 1), out(c, ACT, n, h, w, channels), pred, target, share, width, mask, ctl, kind, scale_of(c));
 
     Num *loss = want(c, 0), *dpred = want(c, 1), scale = num_mul(num_rounded(c->op.a.scale), num(at(ctl, CTL_SCALE)));

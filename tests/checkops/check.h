@@ -65,6 +65,7 @@ static inline Num accumulate(const Case *c, int output, size_t j, Num s) { retur
 /* ---- judging ---- */
 
 int  check_case(Case *c, Set *set);                     /* 0, or -1 and err(): lays out, runs with 1, 2, 5 threads, compares */
+int  check_nan(Case *c, Set *set);                      /* 0, or -1 and err(): a NaN in x[0] shows in an output */
 int  check_refusals(Case *c, Set *set, const char *fixed);       /* 0, or -1 and err(): every spoiled version of the case is refused; see refuse.c */
 void case_close(Case *c);
 

@@ -186,6 +186,30 @@ static int compare_want(const Case *c, const Layout *l, const uint8_t *after)
     return 0;
 }
 
+/* A NaN gets through every op that computes with it, so that the gradient norm sees it and the update is skipped. */
+int check_nan(Case *c, Set *set)
+{
+    switch (c->op.kind) {
+    case OP_FILL: case OP_EMBED: case OP_EMBED_DW: case OP_DROPOUT: return 0;       /* what they leave out may be the NaN */
+    case OP_SUMSQ: return 0;                            /* its cases have NaNs of their own */
+    case OP_UPDATE: if (at(c->op.x[1], CTL_BAD)) return 0;
+    default: break;
+    }
+    double *x = c->op.x[0].p, kept = *x;
+    *x = NAN;
+    Layout l;
+    lay_out(&l, c, set);
+    *x = kept;
+    uint8_t *after = hold(c, l.size);
+    int failed = layout_run(&l, after), seen = 0;
+    for (int k = 0; !failed && k < OUTPUTS; k++) {
+        Tensor y = l.op.y[k];
+        for (size_t j = 0; y.p && j < tensor_count(y); j++) seen |= isnan(type_get(y.type, after + ((char *)y.p - pool_of(set)), element(y, j)));
+    }
+    layout_close(&l);
+    return failed ? -1 : seen ? 0 : err("a NaN in x0 is lost");
+}
+
 int check_case(Case *c, Set *set)
 {
     static const int threads[] = { 1, 2, 5, 1 };

@@ -62,7 +62,7 @@ static int check_one(OpKind kind, Set *set[2], int seed, int number)
     checks[kind].draw(&c);
     int failed = 0;
     for (int k = 0; !failed && k < 2; k++) {
-        failed = check_case(&c, set[k]) || (number % 4 == 0 && check_refusals(&c, set[k], checks[kind].fixed));
+        failed = check_case(&c, set[k]) || (number % 4 == 0 && (check_nan(&c, set[k]) || check_refusals(&c, set[k], checks[kind].fixed)));
         if (failed) printf("# %s on %s: %s\n", op_name(kind), set[k]->name, err_text());
     }
     case_close(&c);

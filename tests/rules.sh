@@ -1,0 +1,27 @@
+#!/bin/sh
+# The rules of CONTRIBUTING.md that a machine can see. Speaks TAP; the sizes of files and functions are reported, not judged.
+cd "$(dirname "$0")/.." || exit 1
+number=0; bad=0
+verdict() { # name, offending lines
+    number=$((number + 1))
+    if [ -z "$2" ]; then echo "ok $number - rules: $1"; else bad=1; echo "not ok $number - rules: $1"; echo "$2"; fi
+}
+sources=$(find ref kernels tests golden -name '*.[ch]')
+
+rooms="base io ops nn model lora text diffusion data train cli"
+later=$rooms; found=
+for room in $rooms; do
+    later=${later#"$room"}; later=${later# }
+    for other in $later; do found="$found$(grep -n "#include \"$other/" ref/"$room"/*.[ch] /dev/null)"; done
+    found="$found$(grep -n '#include "\(tests\|kernels\)' ref/"$room"/*.[ch] /dev/null | grep -v '^ref/ops/ops.c:')"
+done
+verdict "a room includes only rooms before it: $(echo $rooms | sed 's/ / <- /g')" "$found"
+verdict "no line is longer than 160 columns" "$(awk 'length > 160 { print FILENAME ":" FNR ": " length " columns" }' $sources)"
+verdict "no tabs, no blanks at line ends" "$(grep -nE "	| +$" $sources)"
+verdict "nothing is left to do or commented out" "$(grep -nE 'TODO|FIXME|XXX|^ *// *[a-z_]+\(.*;' $sources | grep -v '^tests/rules.sh')"
+verdict "no code above the table of sets knows which set runs" "$(grep -nE '#if.*(CUDA|WITH_|SET_)' $(find ref -name '*.[ch]') | grep -v '^ref/ops/ops.c:')"
+verdict "every header opens with what it is" "$(for h in $(find ref -name '*.h'); do head -n 1 "$h" | grep -q "^/\* $(basename "$h") - " || echo "$h"; done)"
+verdict "every test is in tests/LIST" "$(for t in tests/unit_*.c tests/*/main.c; do n=$(basename "${t%/main.c}" .c); grep -qE "^$n( |\$)" tests/LIST || echo "$n"; done)"
+echo "1..$number"
+wc -l $(find ref -name '*.c') | sort -rn | awk 'NR > 1 && $1 > 500 { print "# " $2 ": " $1 " lines" }'
+exit $bad
