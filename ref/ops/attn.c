@@ -14,7 +14,7 @@ enum { SLOTS = 32, MOST_ROWS = 256 };
 
 /* Work is cut into (image, head, block of rows); slot s of scratch serves tiles s, s + slots, ... */
 typedef struct {
-    int rows, blocks, tiles, slots;
+    int rows, blocks, tiles, slots, shared;             /* shared: enough for more than one thread */
 } Plan;
 
 static Plan plan_of(Tensor q, Tensor k, int heads, int by_rows)
@@ -24,7 +24,7 @@ static Plan plan_of(Tensor q, Tensor k, int heads, int by_rows)
     rows = rows < q.w ? rows : q.w;
     blocks = by_rows ? (q.w + rows - 1) / rows : 1;
     int tiles = q.n * heads * blocks;
-    return (Plan){ rows, blocks, tiles, tiles < SLOTS ? tiles : SLOTS };
+    return (Plan){ rows, blocks, tiles, tiles < SLOTS ? tiles : SLOTS, tiles > 1 && tensor_count(q) * (size_t)k.w > PARALLEL_PRODUCTS };
 }
 
 /* Head `head` of image n, from row `row` on. */
@@ -84,7 +84,7 @@ static void attn_tile(const Op *op, const Plan *plan, int tile, real *s)
 int NAME(attn)(const Op *op)
 {
     Plan plan = plan_of(op->x[0], op->x[1], op->a.heads, 1);
-#pragma omp parallel for schedule(static, 1) if (plan.slots > 1 || NAME(gemm_in_region)())
+#pragma omp parallel for schedule(static, 1) if (plan.shared || NAME(gemm_in_region)())
     for (int slot = 0; slot < plan.slots; slot++)
         for (int tile = slot; tile < plan.tiles; tile += plan.slots)
             attn_tile(op, &plan, tile, (real *)op->scratch + (size_t)slot * (size_t)plan.rows * (size_t)op->x[1].w);
@@ -140,7 +140,7 @@ int NAME(attn_dx)(const Op *op)
 {
     Plan   plan = plan_of(op->x[1], op->x[2], op->a.heads, 0);
     size_t block = (size_t)plan.rows * (size_t)op->x[2].w;
-#pragma omp parallel for schedule(static, 1) if (plan.slots > 1 || NAME(gemm_in_region)())
+#pragma omp parallel for schedule(static, 1) if (plan.shared || NAME(gemm_in_region)())
     for (int slot = 0; slot < plan.slots; slot++)
         for (int tile = slot; tile < plan.tiles; tile += plan.slots) {
             real *s = (real *)op->scratch + 2 * (size_t)slot * block;

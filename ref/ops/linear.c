@@ -71,7 +71,7 @@ void NAME(product)(const Product *p)
     int   c = p->op->y[0].c;
     Tiles tiles = tiles_of(p->rows, (size_t)c, (size_t)p->k);
     int   count = tiles.down * tiles.across;
-#pragma omp parallel for schedule(static) if (count > 1 || NAME(gemm_in_region)())
+#pragma omp parallel for schedule(static) if ((count > 1 && p->rows * (size_t)c * (size_t)p->k > PARALLEL_PRODUCTS) || NAME(gemm_in_region)())
     for (int tile = 0; tile < count; tile++) {
         size_t r0 = (size_t)(tile / tiles.across) * (size_t)tiles.rows;
         int    c0 = tile % tiles.across * tiles.columns;
@@ -112,7 +112,7 @@ void NAME(product_dw)(const ProductDw *p)
     Tiles  tiles = tiles_of((size_t)p->m, (size_t)p->n, p->rows);
     int    chunks = dw_chunks(tiles, p->m, p->n, p->rows), in_chunk = tiles.down * tiles.across, whole = chunks == 1;
     size_t each = (p->rows + (size_t)chunks - 1) / (size_t)chunks;
-#pragma omp parallel for schedule(static) if (chunks * in_chunk > 1 || NAME(gemm_in_region)())
+#pragma omp parallel for schedule(static) if ((chunks * in_chunk > 1 && p->rows * (size_t)p->m * (size_t)p->n > PARALLEL_PRODUCTS) || NAME(gemm_in_region)())
     for (int t = 0; t < chunks * in_chunk; t++) {
         size_t k0 = (size_t)(t / in_chunk) * each, k1 = at_most(k0 + each, p->rows);
         int    i0 = t % in_chunk / tiles.across * tiles.rows, j0 = t % tiles.across * tiles.columns;

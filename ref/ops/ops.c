@@ -1,5 +1,7 @@
+#define _GNU_SOURCE                                     /* dl_iterate_phdr */
 #include "base/err.h"
 #include "ops/sets.h"
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,9 +11,24 @@ static const struct {
 } sets[] = { { "ref", ref_open_f32 }, { "ref64", ref_open_f64 } };
 enum { SET_COUNT = sizeof sets / sizeof *sets };
 
+/* Two OpenMP runtimes in one process (gcc's beside clang's, brought by a BLAS) share no threads: each sees the other's parallel regions as serial code. */
+static int count_openmp(struct dl_phdr_info *library, size_t size, void *count)
+{
+    const char *const names[] = { "/libgomp.so", "/libomp.so", "/libomp5.so", "/libiomp5.so" };
+    (void)size;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) *(int *)count += strstr(library->dlpi_name, names[i]) != NULL;
+    return 0;
+}
+
 Set *set_open(const char *name)
 {
     char names[256] = "";
+    int  runtimes = 0;
+    dl_iterate_phdr(count_openmp, &runtimes);
+    if (runtimes > 1) {
+        err("set %s: this program has loaded %d OpenMP runtimes; build it with the compiler whose runtime its BLAS uses, or with GEMM=naive", name, runtimes);
+        return NULL;
+    }
     for (int i = 0; i < SET_COUNT; i++) {
         if (strcmp(sets[i].name, name) == 0) return sets[i].open();
         size_t used = strlen(names);

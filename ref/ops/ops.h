@@ -10,7 +10,8 @@
  *
  * Sums are rounded once: a linear's or a conv's bias, per-image row, residual and low-rank segments are part of the op that carries them.
  * Nothing in run() allocates or waits: outputs, saved statistics and scratch (size from need()) are the caller's. Outputs never overlap inputs, except
- * where a constructor below says "may be". Whatever run() computes depends on its inputs alone: not on the number of threads, not on earlier calls. */
+ * where a constructor below says "may be". Whatever run() computes depends on its inputs alone: not on the number of threads, not on earlier calls. A value
+ * that is not finite reaches the outputs that are computed from it: that is how a step finds out that it went wrong. */
 #ifndef OPS_OPS_H
 #define OPS_OPS_H
 #include "base/type.h"
@@ -22,7 +23,8 @@ typedef struct {
     size_t ld, img;
 } Tensor;
 
-/* A weight and the set's own layout of it, made by pack(). conv: t is (o,kh,kw,i); linear: (o,1,1,i). Views of a weight are legal (LoRA on a range of rows). */
+/* A weight and the set's own layout of it, made by pack(), or NULL: the set then reads t. conv: t is (o,kh,kw,i); linear: (o,1,1,i). A range of rows is a
+ * weight. */
 typedef struct {
     Tensor t;
     void  *packed;
@@ -145,7 +147,7 @@ static inline Op op_linear(Tensor y, Tensor x, Weight w, Tensor bias, Tensor row
     return (Op){ .kind = OP_LINEAR, .y = { y }, .x = { x }, .w = w, .bias = bias, .row = row, .res = res, .a = { .scale = 1 } };
 }
 
-/* dx (n,h,w,i) (+)= scale * dy (n,h,w,o) w + segs. */
+/* dx (n,h,w,i) (+)= scale * dy (n,h,w,o) w + segs. dx of type act or acc: text states get many gradients. */
 static inline Op op_linear_dx(Tensor dx, Tensor dy, Weight w, double scale, int acc)
 {
     return (Op){ .kind = OP_LINEAR_DX, .acc = acc, .y = { dx }, .x = { dy }, .w = w, .a = { .scale = scale } };
@@ -185,6 +187,7 @@ static inline Op op_norm(Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor ga
 {
     return (Op){ .kind = OP_NORM, .y = { y, mean, rstd }, .x = { x, gamma, beta }, .a = { .groups = groups, .silu = silu, .eps = eps } };
 }
+/* dy of type act or acc: where text states end. */
 static inline Op op_norm_dx(Tensor dx, Tensor dy, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor rstd, int groups, int silu, int acc)
 {
     return (Op){ .kind = OP_NORM_DX, .acc = acc, .y = { dx }, .x = { dy, x, gamma, beta, mean, rstd }, .a = { .groups = groups, .silu = silu } };
@@ -244,8 +247,9 @@ static inline Op op_copy(Tensor y, Tensor x, double scale, int acc)
 static inline Op op_add(Tensor y, Tensor a, Tensor b) { return (Op){ .kind = OP_ADD, .y = { y }, .x = { a, b } }; }
 static inline Op op_mul(Tensor y, Tensor a, Tensor b) { return (Op){ .kind = OP_MUL, .y = { y }, .x = { a, b } }; }
 
-/* y = x / (1-p) where the element is kept, else 0 (Srivastava et al. 2014). Element (n,h,w,c) is kept where u(key, i) >= p, i its index in a contiguous
- * (n,h,w,c), u = (philox4x32-10(counter {i,0}, key).word0 >> 8) * 2^-24; each: one draw an (n,c). The backward pass is the same op on dy. y may be x. */
+/* y = x / (1-p) where the element is kept, else 0 (Srivastava et al. 2014). Element (n,h,w,c) is kept where u(key, i) >= p, with i its index in a contiguous
+ * (n,h,w,c), or, each, n*C + c; u = (word 0 of philox4x32-10(counter {lo(i), hi(i), 0, 0}, key {lo, hi}) >> 8) * 2^-24. Backward: the same op on dy.
+ * y may be x. */
 static inline Op op_dropout(Tensor y, Tensor x, double p, int each, uint64_t key)
 {
     return (Op){ .kind = OP_DROPOUT, .y = { y }, .x = { x }, .a = { .p = p, .each = each, .key = key } };
@@ -253,7 +257,7 @@ static inline Op op_dropout(Tensor y, Tensor x, double p, int each, uint64_t key
 
 /* With d = pred - target, over the N = h*w*c elements of image n:
  *   loss[n] = weight[n]/N sum of mask f(d)        dpred = share * ctl[CTL_SCALE] * weight[n]/N mask f'(d)
- *   f: l2 d^2;  l1 |d|;  huber 2c (sqrt(d^2 + c^2) - c);  smooth l1 2 (sqrt(d^2 + c^2) - c)
+ *   f: l2 d^2;  l1 |d|, slope 0 at 0;  huber 2c (sqrt(d^2 + c^2) - c);  smooth l1 2 (sqrt(d^2 + c^2) - c)
  * loss, weight, c (n,1,1,1) of type acc; target (n,h,w,c) of type acc; mask (n,h,w,1) of type acc or NONE; c NONE for l2, l1. */
 static inline Op op_loss(Tensor loss, Tensor dpred, Tensor pred, Tensor target, Tensor weight, Tensor c, Tensor mask, Tensor ctl, Loss kind, double share)
 {

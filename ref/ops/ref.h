@@ -21,7 +21,8 @@ RUN(loss);
 RUN(sumsq); RUN(update);
 NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw); NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
 
-enum { PARALLEL_FROM = 1 << 14 };                       /* elements: less is done sooner than a second thread is woken */
+/* Less is done sooner than a second thread is woken: elements of a loop, products of a GEMM. Which loops share threads changes no bit. */
+enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 18 };
 
 /* ---- rows ---- */
 

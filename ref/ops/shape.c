@@ -81,7 +81,7 @@ static int check_linear_dx(const Check *k)
 {
     const Op *op = k->op;
     Tensor    dx = op->y[0], dy = op->x[0];
-    if (want(k, "dy", dy, k->act, dy.n, dy.h, dy.w, dy.c) || want(k, "dx", dx, k->act, dy.n, dy.h, dy.w, dx.c)) return -1;
+    if (want(k, "dy", dy, k->act, dy.n, dy.h, dy.w, dy.c) || want(k, "dx", dx, either(k, dx), dy.n, dy.h, dy.w, dx.c)) return -1;
     return want_weight(k, "w", op->w.t, k->act, dy.c, 1, dx.c) || check_segments(k, dx, 0, 1) ? -1 : 0;
 }
 
@@ -153,7 +153,7 @@ static int check_norm_inputs(const Check *k)
 {
     const Op *op = k->op;
     Tensor    x = op->x[1];
-    if (want_like(k, "x", x, k->act, x) || want_like(k, "dy", op->x[0], k->act, x)) return -1;
+    if (want_like(k, "x", x, k->act, x) || want_like(k, "dy", op->x[0], either(k, op->x[0]), x)) return -1;
     if (want(k, "gamma", op->x[2], k->act, 1, 1, 1, x.c) || want(k, "beta", op->x[3], k->act, 1, 1, 1, x.c)) return -1;
     return check_statistics(k, x, op->x[4], op->x[5]);
 }
