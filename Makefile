@@ -16,8 +16,8 @@ KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)' | cksum | cut -d' 
 B     := build/$(KEY)
 
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h).
-TWICE := $(filter-out ref/ops/ops.c ref/ops/shape.c ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
-ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) ref/ops/ops.c ref/ops/shape.c
+TWICE := $(filter-out ref/ops/ops.c ref/ops/shape.c ref/ops/set_null.c ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
+ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) ref/ops/ops.c ref/ops/shape.c ref/ops/set_null.c
 LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o)
 UNITS := $(wildcard tests/unit_*.c)
 CHECKS := $(patsubst tests/%/main.c,%,$(wildcard tests/*/main.c))

@@ -50,7 +50,7 @@ static int load(Weights *w, const char *folder, const char *part, const char *fi
     return status;
 }
 
-static int open_parts(Checkpoint *m, const char *folder, Set *set)
+static int describe_parts(Checkpoint *m, const char *folder, Set *set)
 {
     char       text[PATH_SIZE], unet[PATH_SIZE], vae[PATH_SIZE], scheduler[PATH_SIZE], index[PATH_SIZE];
     ClipConfig clip_c;
@@ -64,6 +64,11 @@ static int open_parts(Checkpoint *m, const char *folder, Set *set)
     if (unet_c.cross != clip_c.width) return err("%s: cross_attention_dim: expected the text encoder's width %d, found %d", unet, clip_c.width, unet_c.cross);
     if (unet_c.in != vae_c.latent) return err("%s: in_channels: expected the autoencoder's %d latent channels, found %d", unet, vae_c.latent, unet_c.in);
     if (clip_open(&m->clip, &clip_c, set) || unet_open(&m->unet, &unet_c, set) || vae_open(&m->vae, &vae_c, set) || native_size(m, index)) return -1;
+    return 0;
+}
+
+static int load_parts(Checkpoint *m, const char *folder)
+{
     return load(&m->clip.weights, folder, "text_encoder", "model.safetensors", "text_model.") ||
                    load(&m->unet.weights, folder, "unet", "diffusion_pytorch_model.safetensors", NULL) ||
                    load(&m->vae.weights, folder, "vae", "diffusion_pytorch_model.safetensors", NULL)
@@ -71,16 +76,19 @@ static int open_parts(Checkpoint *m, const char *folder, Set *set)
                : 0;
 }
 
-int checkpoint_open(Checkpoint *m, const char *path, Set *set)
+static int open_folder(Checkpoint *m, const char *path, Set *set, int with_numbers)
 {
     *m = (Checkpoint){ .native_w = 0 };
     if (is_file(path))
         return err("%s: expected the folder of a model in the diffusers layout (model_index.json, unet/, vae/, text_encoder/), found a file", path);
     if (!is_dir(path)) return err("%s: no such model folder", path);
-    if (open_parts(m, path, set) == 0) return 0;
+    if (describe_parts(m, path, set) == 0 && (!with_numbers || load_parts(m, path) == 0)) return 0;
     checkpoint_close(m);
     return -1;
 }
+
+int checkpoint_open(Checkpoint *m, const char *path, Set *set) { return open_folder(m, path, set, 1); }
+int checkpoint_describe(Checkpoint *m, const char *path, Set *set) { return open_folder(m, path, set, 0); }
 
 void checkpoint_close(Checkpoint *m)
 {

@@ -22,6 +22,9 @@ typedef struct {
 
 /* Loads the folder onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */
 int  checkpoint_open(Checkpoint *m, const char *path, Set *set);
+
+/* The same model without its numbers, from the configuration files alone: for planning. */
+int  checkpoint_describe(Checkpoint *m, const char *path, Set *set);
 void checkpoint_close(Checkpoint *m);
 
 /* Sides of pictures must be multiples of this: the VAE's factor times the U-Net's. */

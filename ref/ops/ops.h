@@ -114,6 +114,7 @@ struct Set {
 };
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */
+Set        *set_null(const Set *like);                  /* computes nothing; types, checks and scratch of `like`: for planning. free() it. NULL and err() */
 const char *op_name(OpKind kind);                       /* "linear", "linear_dx", ... */
 int         op_check(const Set *set, const Op *op);     /* shape.c: 0, or -1 and err(): op, field, shapes; types against the set too */
 

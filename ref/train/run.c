@@ -20,6 +20,17 @@ static void print_plan(const Trainer *t)
             t->buckets.count == 1 ? "" : "s", t->epoch_steps, t->steps, (double)t->steps / t->epoch_steps);
 }
 
+static void print_memory(const Trainer *t)
+{
+    const StepMemory *m = &t->memory;
+    const double      mb = 1 << 20;
+    fprintf(stderr, "memory       %.0f MB: weights %.0f, trainable %.0f, activations %.0f, gradients %.0f%s\n", (double)step_memory_total(m) / mb,
+            (double)m->weights / mb, (double)m->trainable / mb, (double)m->activations / mb, (double)m->gradients / mb,
+            t->mode == TAPE_TRAIN                  ? ""
+            : t->config->gradient_checkpointing ? "; gradient checkpointing"
+                                                : "; gradient checkpointing, for memory is short");
+}
+
 /* ---- what is written ---- */
 
 /* NAME in output_dir, with the mark of where the run is: "", "-000003" or "-step00001000", and an ending. */
@@ -122,7 +133,7 @@ int train_run(const TrainConfig *config)
     int status = config->resume ? state_load(&t, config->resume) : 0;
     if (!status && t.at.step >= t.steps)
         status = err("%s: has %d steps already; nothing is left of %d", config->resume ? config->resume : "plan", t.at.step, t.steps);
-    if (!status && !config->quiet) print_plan(&t);
+    if (!status && !config->quiet) print_plan(&t), print_memory(&t);
     if (!status && (status = log_open(&log, path, t.at.step)) == 0) {
         status = run_steps(&t, &log);
         if (log_close(&log)) status = -1;

@@ -42,10 +42,46 @@ static int open_plan(Trainer *t)
     return 0;
 }
 
+static LoraRules rules_of(const TrainConfig *c)
+{
+    return (LoraRules){ c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
+}
+
+/* Memory that the system can give without swapping; 0 where it does not say. */
+static size_t free_memory(void)
+{
+    char          line[128];
+    unsigned long kilobytes = 0;
+    FILE         *f = fopen("/proc/meminfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lu", &kilobytes) == 1) break;
+    if (f) fclose(f);
+    return (size_t)kilobytes * 1024;
+}
+
+/* The largest batch decides what memory a step takes, and, unless the user has, whether blocks are run again on the way back instead of kept. */
+static int open_memory(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    LoraRules          rules = rules_of(c);
+    BucketSize         size = t->buckets.size[0];
+    int                factor = vae_factor(&t->pipeline.model.vae.config);
+    for (int i = 1; i < t->buckets.count; i++)
+        if ((int64_t)t->buckets.size[i].w * t->buckets.size[i].h > (int64_t)size.w * size.h) size = t->buckets.size[i];
+    size_t available = free_memory();
+    t->mode = c->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN;
+    for (;; t->mode = TAPE_CHECKPOINT) {
+        if (step_memory(&t->memory, c->pretrained_model_name_or_path, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
+                        t->pipeline.tokenizer.length, t->mode))
+            return -1;
+        if (t->mode == TAPE_CHECKPOINT || !available || step_memory_total(&t->memory) - t->memory.weights < available / 10 * 9) return 0;
+    }
+}
+
 static int open_lora(Trainer *t)
 {
     const TrainConfig *c = t->config;
-    LoraRules rules = { c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
+    LoraRules          rules = rules_of(c);
     if (lora_attach(&t->lora, &t->pipeline.model, &rules)) return -1;
     return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
 }
@@ -62,9 +98,10 @@ static int open_batch(Trainer *t)
     t->target = malloc(n * one * sizeof *t->target);
     t->noise = malloc(2 * one * sizeof *t->noise);
     t->weight = malloc(n * sizeof *t->weight);
+    t->loss = malloc(n * sizeof *t->loss);
     t->sines = malloc(n * (size_t)t->pipeline.model.unet.config.channels[0] * sizeof *t->sines);
     t->ids = malloc(n * (size_t)t->pipeline.tokenizer.length * sizeof *t->ids);
-    return t->x && t->target && t->noise && t->weight && t->sines && t->ids ? 0 : err("out of memory for a batch of %d pictures", t->config->train_batch_size);
+    return t->x && t->target && t->noise && t->weight && t->loss && t->sines && t->ids ? 0 : err("out of memory for a batch of %d pictures", t->config->train_batch_size);
 }
 
 int trainer_open(Trainer *t, const TrainConfig *config)
@@ -74,7 +111,7 @@ int trainer_open(Trainer *t, const TrainConfig *config)
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
     if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
-    if (opened && !open_buckets(t) && !open_plan(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) &&
+    if (opened && !open_buckets(t) && !open_plan(t) && !open_memory(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) &&
         !open_lora(t) && !open_batch(t))
         return 0;
     if (opened) trainer_close(t);
@@ -96,6 +133,7 @@ void trainer_close(Trainer *t)
     free(t->target);
     free(t->noise);
     free(t->weight);
+    free(t->loss);
     free(t->sines);
     free(t->ids);
     *t = (Trainer){ 0 };
@@ -138,25 +176,12 @@ static int make_sample(Trainer *t, int j, int place)
 /* Forward and back over batch b, whose loss counts `share` of the step's. *loss += share * the batch's mean. */
 static int run_batch(Trainer *t, const Batch *b, double share, double *loss)
 {
-    Pipeline *p = &t->pipeline;
-    Tape     *tape = &p->tape;
-    Set      *set = p->set;
-    int       n = b->n, c0 = p->model.unet.config.channels[0];
-    TapeMode  mode = t->config->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN;
-    for (int j = 0; j < n; j++)
-        if (make_sample(t, j, b->first + j)) return -1;
     const Latent *z = &t->latents.latent[t->batches.picture[b->first]];
-    tape_reset(tape, t->lora.text_group >= 0 ? mode : TAPE_INFER);
-    Var *text = pipeline_text(p, t->ids, n);
-    tape_mode(tape, mode);
-    Var *x = tape_constant(tape, set->act, tensor_of(t->x, T_F64, n, z->h, z->w, z->c));
-    Var *sines = tape_constant(tape, set->act, tensor_of(t->sines, T_F64, n, 1, 1, c0));
-    Var *target = tape_constant(tape, set->acc, tensor_of(t->target, T_F64, n, z->h, z->w, z->c));
-    Var *weight = tape_constant(tape, set->acc, tensor_of(t->weight, T_F64, n, 1, 1, 1));
-    Var *pred = unet_forward(tape, &p->model.unet, x, sines, text);
-    Var *each = nn_loss(tape, pred, target, weight, t->lora.params.ctl, LOSS_L2, share / n);
-    if (tape_status(tape) || set->download(set, tensor_of(t->weight, T_F64, n, 1, 1, 1), each->t) || tape_backward(tape) || set->sync(set)) return -1;
-    for (int j = 0; j < n; j++) *loss += t->weight[j] * share / n;
+    for (int j = 0; j < b->n; j++)
+        if (make_sample(t, j, b->first + j)) return -1;
+    StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, t->ids, t->x, t->target, t->sines, t->weight };
+    if (step_pass(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch, t->mode, share / b->n, t->loss)) return -1;
+    for (int j = 0; j < b->n; j++) *loss += t->loss[j] * share / b->n;
     return 0;
 }
 

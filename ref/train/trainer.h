@@ -7,8 +7,8 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 #include "data/latents.h"
-#include "lora/lora.h"
 #include "train/config.h"
+#include "train/step.h"
 
 typedef struct {
     int step, epoch, batch;                             /* steps done; epoch, from 0, and batch in it that come next */
@@ -31,10 +31,12 @@ typedef struct {
     Lora               lora;
     int                w, h;                            /* resolution asked for, or the model's own */
     int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
+    TapeMode           mode;
+    StepMemory         memory;                          /* what the largest batch takes */
     TrainPosition      at;
     Batches            batches;                         /* of epoch `batches_epoch`; -1: none */
     int                batches_epoch;
-    double            *x, *target, *noise, *weight, *sines;                 /* host memory of one batch */
+    double            *x, *target, *noise, *weight, *loss, *sines;                 /* host memory of one batch */
     int32_t           *ids;
 } Trainer;
 

@@ -1,0 +1,54 @@
+#include "train/step.h"
+#include <stdlib.h>
+
+int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatch *b, TapeMode mode, double share, double *loss)
+{
+    Set *set = t->set;
+    int  n = b->n, c0 = model->unet.config.channels[0];
+    tape_reset(t, lora->text_group >= 0 ? mode : TAPE_INFER);
+    Var *ids = tape_constant(t, T_I32, tensor_of((void *)b->ids, T_I32, n, 1, b->tokens, 1));
+    Var *text = clip_forward(t, &model->clip, ids);
+    tape_mode(t, mode);
+    Var *x = tape_constant(t, set->act, tensor_of((void *)b->x, T_F64, n, b->h, b->w, b->c));
+    Var *sines = tape_constant(t, set->act, tensor_of((void *)b->sines, T_F64, n, 1, 1, c0));
+    Var *target = tape_constant(t, set->acc, tensor_of((void *)b->target, T_F64, n, b->h, b->w, b->c));
+    Var *weight = tape_constant(t, set->acc, tensor_of((void *)b->weight, T_F64, n, 1, 1, 1));
+    Var *pred = unet_forward(t, &model->unet, x, sines, text);
+    Var *each = nn_loss(t, pred, target, weight, lora->params.ctl, LOSS_L2, share);
+    if (tape_status(t) || set->download(set, tensor_of(loss, T_F64, n, 1, 1, 1), each->t)) return -1;
+    return tape_backward(t) || set->sync(set) ? -1 : 0;
+}
+
+/* ---- memory ---- */
+
+size_t step_memory_total(const StepMemory *m) { return m->weights + m->trainable + m->activations + m->gradients; }
+
+static int replay(StepMemory *m, Checkpoint *model, Set *set, const LoraRules *rules, const StepBatch *b, TapeMode mode)
+{
+    Lora   lora;
+    Tape   tape;
+    double loss;
+    if (lora_attach(&lora, model, rules)) return -1;
+    int status = tape_open(&tape, set, (size_t)1 << 46);
+    if (!status) status = step_pass(&tape, model, &lora, b, mode, 1, &loss);
+    size_t blocks = lora.params.work.p == lora.params.w.p ? 4 : 5;
+    *m = (StepMemory){ (model->clip.weights.count + model->unet.weights.count + model->vae.weights.count) * type_size(set->act),
+                       blocks * lora.params.count * type_size(set->acc), tape.arena.peak_bottom, tape.arena.peak_top };
+    tape_close(&tape);
+    lora_detach(&lora);
+    return status;
+}
+
+int step_memory(StepMemory *m, const char *path, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
+{
+    Checkpoint model;
+    Set       *set = set_null(like);
+    int        status = set ? checkpoint_describe(&model, path, set) : -1;
+    if (!status) {
+        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens };
+        status = replay(m, &model, set, rules, &b, mode);
+        checkpoint_close(&model);
+    }
+    free(set);
+    return status;
+}
