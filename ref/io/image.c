@@ -1,8 +1,9 @@
 #include "io/image.h"
 #include "base/err.h"
+#include "io/exif.h"
 #include "io/file.h"
 #include "io/png_text.h"
-#include <errno.h>
+#include "io/webp.h"
 #include <stb_image.h>
 #include <stb_image_write.h>
 #include <stdio.h>
@@ -24,22 +25,45 @@ void image_free(Image *image)
     *image = (Image){ 0 };
 }
 
-static void compose_on_white(uint8_t *rgb, const uint8_t *rgba, size_t pixels)
+/* ---- kinds ---- */
+
+typedef enum { PNG, JPEG, BMP, WEBP, FOREIGN } Kind;
+
+static const struct {
+    Kind        kind;
+    const char *name;
+    size_t      at, size;
+    const char *magic;
+} kinds[] = {                                           /* those that are read stand at their own number */
+    { PNG, "PNG", 0, 8, "\x89PNG\r\n\x1a\n" },          { JPEG, "JPEG", 0, 2, "\xff\xd8" },
+    { BMP, "BMP", 0, 2, "BM" },                         { WEBP, "WebP", 8, 4, "WEBP" },
+    { FOREIGN, "a GIF picture", 0, 4, "GIF8" },         { FOREIGN, "a TIFF picture", 0, 4, "II*\0" },
+    { FOREIGN, "a TIFF picture", 0, 4, "MM\0*" },       { FOREIGN, "an AVIF picture", 4, 8, "ftypavif" },
+    { FOREIGN, "an AVIF picture", 4, 8, "ftypavis" },   { FOREIGN, "a HEIF picture", 4, 4, "ftyp" },
+    { FOREIGN, "a JPEG XL picture", 0, 2, "\xff\x0a" }, { FOREIGN, "a JPEG XL picture", 4, 4, "JXL " },
+    { FOREIGN, "a JPEG 2000 picture", 4, 4, "jP  " },   { FOREIGN, "a Photoshop file", 0, 4, "8BPS" },
+    { FOREIGN, "a PDF", 0, 5, "%PDF-" },                { FOREIGN, "a web page or an SVG", 0, 1, "<" },
+};
+
+/* What the file is, by its first bytes; -1 and err() when it is nothing that is read here. */
+static int kind_of(const char *path, const uint8_t *file, size_t size)
 {
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t c = 0; c < 3; c++) {
-            unsigned a = rgba[4 * i + 3];
-            rgb[3 * i + c] = (uint8_t)((rgba[4 * i + c] * a + 255 * (255 - a) + 127) / 255);
-        }
+    if (size == 0) return err("%s: a picture was expected, the file is empty", path);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (size < kinds[i].at + kinds[i].size || memcmp(file + kinds[i].at, kinds[i].magic, kinds[i].size)) continue;
+        return kinds[i].kind == FOREIGN ? err("%s: %s; convert it to PNG or JPEG", path, kinds[i].name) : (int)kinds[i].kind;
+    }
+    return err("%s: not a picture: PNG, JPEG, BMP or WebP was expected", path);
 }
 
-/* What stb does not look at in a JPEG: that it has an end, as it fills what is missing with grey, and that a Huffman table has at most 256 codes, which it
- * would write beyond its own. A marker is FF and a byte that is neither 0 (an FF in the data of a scan), FF (filling) nor a restart; after it comes a segment's
- * length. A table is a class, 16 counts and as many codes as they sum up to. Returns what is wrong, or NULL. */
+/* What stb does not look at in a JPEG: that it has an end, as it fills what is missing with grey; that a Huffman table has at most 256 codes, which it would
+ * write beyond its own; and what four components mean where Adobe's marker does not say so: it would take them for YCbCr and something. A marker is FF and a
+ * byte that is neither 0 (an FF in the data of a scan), FF (filling) nor a restart; after it comes a segment's length. A table is a class, 16 counts and as
+ * many codes as they sum up to; a frame has its bits, height, width and number of components. Returns what is wrong, or NULL. */
 static const char *jpeg_flaw(const uint8_t *file, size_t size)
 {
-    enum { START = 0xd8, END = 0xd9, TABLES = 0xc4, RESTART = 0xd0 };
-    if (size < 2 || file[0] != 0xff || file[1] != START) return NULL;
+    enum { END = 0xd9, TABLES = 0xc4, RESTART = 0xd0, ADOBE = 0xee, FRAME = 0xc0, PROGRESSIVE = 0xc2, LAST_FRAME = 0xcf, RESERVED = 0xc8, ARITHMETIC = 0xcc };
+    int adobe = -1;                                     /* its colour transform: 0 none, 1 YCbCr, 2 YCCK */
     for (size_t at = 2; at + 1 < size; at++) {
         int marker = file[at + 1];
         if (file[at] != 0xff || marker == 0 || marker == 0xff || (marker & ~7) == RESTART) continue;
@@ -51,38 +75,89 @@ static const char *jpeg_flaw(const uint8_t *file, size_t size)
             for (size_t i = 1; i <= 16 && table + i < end; i++) codes += file[table + i];
             if (codes > 256) return "a Huffman table of more than 256 codes";
         }
+        if (marker == ADOBE && end >= at + 16 && !memcmp(file + at + 4, "Adobe", 5)) adobe = file[at + 15];
+        if (marker > PROGRESSIVE && marker <= LAST_FRAME && marker != TABLES && marker != RESERVED && marker != ARITHMETIC)
+            return "its coding is lossless, hierarchical or arithmetic; save it again as an ordinary JPEG";
+        if (marker >= FRAME && marker <= PROGRESSIVE && end >= at + 10) {
+            if (file[at + 4] != 8) return "its colours have 12 bits; save it again with 8";
+            if (file[at + 9] == 4 && adobe != 0 && adobe != 2) return "CMYK without Adobe's marker, so that its inks are unknown; convert it to RGB";
+        }
         at = end > at + 4 ? end - 1 : at + 3;
     }
     return "cut short";
 }
 
-/* stb makes grey into colour, 16 bits into 8, palettes and transparent colours into alpha. */
-int image_load(Image *image, const char *path)
+/* A BMP of 32 bits and no masks has no transparency: its fourth byte is not used, and means nothing. */
+static int bmp_is_opaque(const uint8_t *file, size_t size) { return size >= 34 && file[28] == 32 && file[30] == 0; }
+
+/* ---- reading ---- */
+
+/* (h,w,4), malloc'd. stb makes grey into colour, 16 bits into 8, palettes and transparent colours into alpha. */
+static uint8_t *load_rgba(int *w, int *h, const char *path, const uint8_t *file, size_t size)
+{
+    int kind = kind_of(path, file, size), channels;
+    if (kind < 0) return NULL;
+    if (kind == WEBP) return webp_load(w, h, path, file, size);
+    const char *flaw = kind == JPEG ? jpeg_flaw(file, size) : NULL;
+    uint8_t    *rgba = flaw ? NULL : stbi_load_from_memory(file, (int)size, w, h, &channels, 4);
+    if (!rgba) return err("%s: not a readable %s: %s", path, kinds[kind].name, flaw ? flaw : stbi_failure_reason()), NULL;
+    if (kind == BMP && bmp_is_opaque(file, size))
+        for (size_t i = 0; i < (size_t)*w * (size_t)*h; i++) rgba[4 * i + 3] = 255;
+    return rgba;
+}
+
+/* What is stored, w columns and h rows, read in the order in which it is seen: a step to the right or down there is one in any of four directions here. */
+static void turn_and_compose(Image *image, const uint8_t *rgba, int w, int h, int orientation, int background)
+{
+    const unsigned ground[3] = { (unsigned)background >> 16 & 255, (unsigned)background >> 8 & 255, (unsigned)background & 255 };
+    int            from_right = orientation == 2 || orientation == 3 || orientation > 6;
+    int            from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    ptrdiff_t      column = 4, row = 4 * (ptrdiff_t)w, first = 0;
+    if (from_right) first += column * (w - 1), column = -column;
+    if (from_bottom) first += row * (h - 1), row = -row;
+    ptrdiff_t right = orientation > 4 ? row : column, down = orientation > 4 ? column : row;
+    uint8_t  *rgb = image->rgb;
+    for (int y = 0; y < image->h; y++) {
+        const uint8_t *p = rgba + first + y * down;
+        for (int x = 0; x < image->w; x++, p += right, rgb += 3)
+            for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)((p[c] * (unsigned)p[3] + ground[c] * (255u - p[3]) + 127) / 255);
+    }
+}
+
+int image_load(Image *image, const char *path, int background)
 {
     size_t size;
-    int w, h, channels;
+    int    w, h;
     *image = (Image){ 0 };
     uint8_t *file = file_read(path, FILE_LIMIT, &size);
     if (!file) return -1;
-    const char *flaw = jpeg_flaw(file, size);
-    uint8_t *rgba = flaw ? NULL : stbi_load_from_memory(file, (int)size, &w, &h, &channels, 4);
+    uint8_t *rgba = load_rgba(&w, &h, path, file, size);
+    int      orientation = exif_orientation(file, size);
     free(file);
-    if (!rgba) return err("%s: not a readable PNG, JPEG or BMP: %s", path, flaw ? flaw : stbi_failure_reason());
-    int result = image_new(image, w, h);
-    if (result == 0) compose_on_white(image->rgb, rgba, (size_t)w * (size_t)h);
+    if (!rgba) return -1;
+    int result = orientation > 4 ? image_new(image, h, w) : image_new(image, w, h);
+    if (result == 0) turn_and_compose(image, rgba, w, h, orientation, background);
     free(rgba);
     return result;
 }
 
 int image_size(int *w, int *h, const char *path)
 {
-    int channels;
-    FILE *file = fopen(path, "rb");
-    if (!file) return err("%s: %s", path, strerror(errno));
-    int known = stbi_info_from_file(file, w, h, &channels);
-    fclose(file);
-    return known ? 0 : err("%s: not a readable PNG, JPEG or BMP: %s", path, stbi_failure_reason());
+    size_t   size;
+    int      stored_w = 0, stored_h = 0, channels;
+    uint8_t *file = file_read(path, FILE_LIMIT, &size);
+    if (!file) return -1;
+    int kind = kind_of(path, file, size), result = kind < 0 ? -1 : 0;
+    if (kind == WEBP) result = webp_size(&stored_w, &stored_h, path, file, size);
+    else if (!result && !stbi_info_from_memory(file, (int)size, &stored_w, &stored_h, &channels))
+        result = err("%s: not a readable %s: %s", path, kinds[kind].name, stbi_failure_reason());
+    int swap = exif_orientation(file, size) > 4;
+    free(file);
+    *w = swap ? stored_h : stored_w, *h = swap ? stored_w : stored_h;
+    return result;
 }
+
+/* ---- writing ---- */
 
 typedef struct {
     uint8_t *data;
@@ -97,13 +172,21 @@ static void keep(void *ctx, void *data, int size)
     if (png->data) memcpy(png->data, data, (size_t)size), png->size = (size_t)size;
 }
 
+int image_png(uint8_t **png, size_t *size, const Image *image)
+{
+    Bytes bytes = { 0 };
+    stbi_write_png_to_func(keep, &bytes, image->w, image->h, 3, image->rgb, 3 * image->w);
+    *png = bytes.data, *size = bytes.size;
+    return *png ? 0 : err("no memory to compress a picture of %d x %d", image->w, image->h);
+}
+
 int image_save(const char *path, const Image *image, const char *parameters)
 {
-    Bytes png = { 0 };
-    stbi_write_png_to_func(keep, &png, image->w, image->h, 3, image->rgb, 3 * image->w);
-    int result = png.data ? 0 : err("%s: no memory to compress it", path);
-    if (result == 0 && parameters) result = png_text_add(&png.data, &png.size, "parameters", parameters);
-    if (result == 0) result = file_write(path, png.data, png.size);
-    free(png.data);
+    uint8_t *png;
+    size_t   size;
+    int      result = image_png(&png, &size, image);
+    if (result == 0 && parameters) result = png_text_add(&png, &size, "parameters", parameters);
+    if (result == 0) result = file_write(path, png, size);
+    free(png);
     return result;
 }

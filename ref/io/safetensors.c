@@ -313,17 +313,24 @@ static void print_header(FILE *out, const SafetensorsEntry *e, int count, const 
     for (long end = ftell(out); end % 8; end++) fputc(' ', out);
 }
 
-int safetensors_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
+/* malloc'd */
+static char *header_of(size_t *length, const SafetensorsEntry *e, int count, const SafetensorsPair *pair, int pairs)
 {
     char *header = NULL;
-    size_t length = 0;
-    SafetensorsEntry *e = layout(entry, count);
-    if (!e) return -1;
-    FILE *out = open_memstream(&header, &length);
+    FILE *out = open_memstream(&header, length);
     if (out) print_header(out, e, count, pair, pairs);
     int bad = !out || ferror(out);
     if (out && fclose(out) != 0) bad = 1;
-    FileOut *f = bad ? (err("%s: no memory for its header", path), NULL) : file_create(path);
+    if (bad) return free(header), err("no memory for the header of %d tensors", count), NULL;
+    return header;
+}
+
+int safetensors_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
+{
+    size_t length = 0;
+    SafetensorsEntry *e = layout(entry, count);
+    char *header = e ? header_of(&length, e, count, pair, pairs) : NULL;
+    FileOut *f = header ? file_create(path) : NULL;
     if (f) {
         uint64_t size = length;
         file_put(f, &size, 8);
@@ -344,5 +351,34 @@ int safetensors_hash(char hex[HASH_SIZE], const SafetensorsEntry *entry, int cou
     for (int i = 0; i < count; i++) SHA256Update(&ctx, e[i].data, e[i].bytes);
     SHA256End(&ctx, hex);
     free(e);
+    return 0;
+}
+
+/* Hashes what of these bytes, which begin at *at of a file, lies in [from, to). */
+static void hash_part(SHA2_CTX *ctx, uint64_t *at, const void *data, size_t bytes, uint64_t from, uint64_t to)
+{
+    uint64_t begin = *at > from ? *at : from, end = *at + bytes < to ? *at + bytes : to;
+    if (begin < end) SHA256Update(ctx, (const uint8_t *)data + (begin - *at), (size_t)(end - begin));
+    *at += bytes;
+}
+
+int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset, uint64_t size)
+{
+    SHA2_CTX ctx;
+    size_t length = 0;
+    uint64_t at = 0, end = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
+    SafetensorsEntry *e = layout(entry, count);
+    char *header = e ? header_of(&length, e, count, pair, pairs) : NULL;
+    uint64_t stored = length;
+    if (header) {
+        SHA256Init(&ctx);
+        hash_part(&ctx, &at, &stored, sizeof stored, offset, end);
+        hash_part(&ctx, &at, header, length, offset, end);
+        for (int i = 0; i < count; i++) hash_part(&ctx, &at, e[i].data, e[i].bytes, offset, end);
+        SHA256End(&ctx, hex);
+    }
+    free(e);
+    if (!header) return -1;
+    free(header);
     return 0;
 }

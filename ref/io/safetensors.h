@@ -48,4 +48,7 @@ int safetensors_write(const char *path, const SafetensorsEntry *entry, int count
 
 /* The hash of the data section that safetensors_write would produce: kohya's sshs_model_hash, known before the metadata that hold it are written. */
 int safetensors_hash(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count);
+
+/* The hash of bytes [offset, offset + size) of the file that safetensors_write would produce, as far as it has them. */
+int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset, uint64_t size);
 #endif

@@ -7,17 +7,20 @@
 
 /* ---- which modules, under which key ---- */
 
-static char *key_of(const char *prefix, const char *module)
+static const char *path_of(const LoraModule *m) { return m->layer->part[m->part].name; }
+
+/* The next of lora's modules, with its key: kohya's name. NULL and err(): no memory. */
+static LoraModule *name_module(Lora *lora, const Site *site, int is_unet)
 {
-    char *key = malloc(strlen(prefix) + strlen(module) + 1);
-    if (!key) return err("out of memory for the name of %s", module), NULL;
-    strcpy(key, prefix);
-    strcat(key, module);
-    for (char *c = key; *c; c++)
+    LoraModule *m = &lora->module[lora->modules];
+    *m = (LoraModule){ .layer = site->layer, .part = site->part, .is_unet = is_unet };
+    m->key = strdup(name("%s%s", is_unet ? "lora_unet_" : "lora_te_", path_of(m)).s);
+    if (!m->key) return err("out of memory for the name of %s", path_of(m)), NULL;
+    for (char *c = m->key; *c; c++)
         if (*c == '.') *c = '_';
-    return key;
+    lora->modules++;
+    return m;
 }
-static const char unet_prefix[] = "lora_unet_", text_prefix[] = "lora_te_";
 
 typedef enum { NOT_CHOSEN, AT_DIM, AT_CONV_DIM } Chosen;
 
@@ -31,25 +34,25 @@ static Chosen unet_choice(const Site *site, const LoraRules *rules)
 
 /* ---- attaching ---- */
 
-static int add_module(Lora *lora, const Site *site, const char *prefix, int rank, double alpha, int group)
+static int add_module(Lora *lora, const Site *site, int is_unet, int rank, double alpha, int group)
 {
-    Layer      *l = site->layer;
-    Part       *part = &l->part[site->part];
-    LoraModule *m = &lora->module[lora->modules];
-    *m = (LoraModule){ key_of(prefix, part->name), l, site->part, { .rank = rank, .alpha = alpha, .group = group } };
-    if (!m->key) return -1;
-    lora->modules++;
+    const Layer *l = site->layer;
+    LoraModule  *m = name_module(lora, site, is_unet);
+    if (!m) return -1;
+    m->adapter = (Adapter){ .rank = rank, .alpha = alpha, .group = group };
     m->adapter.down = params_add(&lora->params, name("%s.lora_down.weight", m->key).s, rank, l->geometry.kernel, l->w.t.c, group);
-    m->adapter.up = params_add(&lora->params, name("%s.lora_up.weight", m->key).s, part->o, 1, rank, group);
+    m->adapter.up = params_add(&lora->params, name("%s.lora_up.weight", m->key).s, l->part[site->part].o, 1, rank, group);
     return m->adapter.down < 0 || m->adapter.up < 0 ? -1 : 0;
 }
 
-static int add_modules(Lora *lora, const Weights *w, const char *prefix, int is_unet, const LoraRules *rules, int group)
+static int add_modules(Lora *lora, const Weights *w, int is_unet, const LoraRules *rules, int group)
 {
     for (int i = 0; i < w->sites; i++) {
         Chosen c = is_unet ? unet_choice(&w->site[i], rules) : AT_DIM;
         if (c == NOT_CHOSEN) continue;
-        if (add_module(lora, &w->site[i], prefix, c == AT_DIM ? rules->dim : rules->conv_dim, c == AT_DIM ? rules->alpha : rules->conv_alpha, group)) return -1;
+        int    rank = c == AT_DIM ? rules->dim : rules->conv_dim;
+        double alpha = c == AT_DIM ? rules->alpha : rules->conv_alpha;
+        if (add_module(lora, &w->site[i], is_unet, rank, alpha, group)) return -1;
     }
     return 0;
 }
@@ -63,8 +66,8 @@ int lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules)
     int groups = 0;
     if (rules->text) lora->text_group = groups++;
     if (rules->unet) lora->unet_group = groups++;
-    if ((rules->text && add_modules(lora, &model->clip.weights, text_prefix, 0, rules, lora->text_group)) ||
-        (rules->unet && add_modules(lora, &model->unet.weights, unet_prefix, 1, rules, lora->unet_group)) || params_commit(&lora->params)) {
+    if ((rules->text && add_modules(lora, &model->clip.weights, 0, rules, lora->text_group)) ||
+        (rules->unet && add_modules(lora, &model->unet.weights, 1, rules, lora->unet_group)) || params_commit(&lora->params)) {
         lora_detach(lora);
         return -1;
     }
@@ -107,99 +110,40 @@ int lora_init(Lora *lora, uint64_t seed)
 
 /* ---- files ---- */
 
-/* A module of a file, in the contract's order: down (r,k,k,i), up (o,r). */
-typedef struct {
-    int     rank;
-    double  alpha;
-    double *down, *up;
-} FileModule;
-
-static void file_module_free(FileModule *m)
-{
-    free(m->down);
-    free(m->up);
-}
-
-/* Is e of shape (a, b, k, k), where trailing ones may be left out? */
-static int has_shape(const SafetensorsEntry *e, int64_t a, int64_t b, int64_t k)
-{
-    if (e->rank == 2) return k == 1 && e->shape[0] == a && e->shape[1] == b;
-    return e->rank == 4 && e->shape[0] == a && e->shape[1] == b && e->shape[2] == k && e->shape[3] == k;
-}
-
-static int read_alpha(FileModule *m, const Safetensors *file, const char *key)
-{
-    const SafetensorsEntry *e = safetensors_find(file, name("%s.alpha", key).s);
-    m->alpha = m->rank;                                 /* absent: the scale is 1 */
-    if (!e) return 0;
-    if (e->count != 1) return err("%s: %s: expected one number, found %zu", file->path, e->name, e->count);
-    if (safetensors_read(file, e, T_F64, &m->alpha)) return -1;
-    if (!isfinite(m->alpha)) return err("%s: %s: expected a finite number, found %g", file->path, e->name, m->alpha);
-    return 0;
-}
-
-static int read_module(FileModule *m, const Safetensors *file, const char *key, const Layer *l, int part)
-{
-    int                     k = l->geometry.kernel, i = l->w.t.c, o = l->part[part].o;
-    const SafetensorsEntry *down = safetensors_find(file, name("%s.lora_down.weight", key).s), *up = safetensors_find(file, name("%s.lora_up.weight", key).s);
-    *m = (FileModule){ 0 };
-    if (!down || !up) return err("%s: %s.%s: this tensor is missing", file->path, key, down ? "lora_up.weight" : "lora_down.weight");
-    m->rank = down->rank ? (int)down->shape[0] : 0;
-    if (m->rank < 1 || !has_shape(down, m->rank, i, k))
-        return err("%s: %s: expected shape (rank,%d%s), found another: this LoRA is for another model", file->path, down->name, i, k > 1 ? ",3,3" : "");
-    if (!has_shape(up, o, m->rank, 1))
-        return err("%s: %s: expected shape (%d,%d), found another: this LoRA is for another model", file->path, up->name, o, m->rank);
-    if (read_alpha(m, file, key)) return -1;
-    double *raw = malloc(down->count * sizeof *raw);
-    m->down = malloc(down->count * sizeof *m->down);
-    m->up = malloc(up->count * sizeof *m->up);
-    int status = raw && m->down && m->up ? 0 : err("%s: %s: out of memory", file->path, key);
-    if (!status) status = safetensors_read(file, down, T_F64, raw) || safetensors_read(file, up, T_F64, m->up) ? -1 : 0;
-    if (!status) weights_from_file(m->down, raw, m->rank, i, k * k);
-    free(raw);
-    return status;
-}
-
-static const LoraModule *find_module(const Lora *lora, const char *key, size_t length)
-{
-    for (int i = 0; i < lora->modules; i++)
-        if (strlen(lora->module[i].key) == length && strncmp(lora->module[i].key, key, length) == 0) return &lora->module[i];
-    return NULL;
-}
-
-/* Every tensor of the file must belong to a module that is known: key, dot, one of three endings. */
-static int check_keys(const Lora *lora, const Safetensors *file)
+/* Every tensor of the file must belong to a module that is known. */
+static int check_keys(const Lora *lora, const Safetensors *file, LoraLayout layout)
 {
     for (int i = 0; i < file->count; i++) {
-        const char *text = file->entry[i].name, *dot = strchr(text, '.');
-        int         known = dot && (strcmp(dot, ".alpha") == 0 || strcmp(dot, ".lora_down.weight") == 0 || strcmp(dot, ".lora_up.weight") == 0);
-        if (!known) return err("%s: %s: expected kohya's names, KEY.lora_down.weight, KEY.lora_up.weight, KEY.alpha", file->path, text);
-        if (!find_module(lora, text, (size_t)(dot - text))) return err("%s: %s: the model has no such module", file->path, text);
+        int owner = 0;
+        while (owner < lora->modules && !lora_owns(layout, file->entry[i].name, path_of(&lora->module[owner]), lora->module[owner].is_unet)) owner++;
+        if (owner == lora->modules)
+            return err("%s: %s: belongs to no module of this model in %s's layout", file->path, file->entry[i].name, lora_layout_name(layout));
     }
-    if (file->count == 0) return err("%s: expected a LoRA, found no tensor", file->path);
     return 0;
 }
 
-static const double alpha_step = 1.0 / 256;            /* files may hold alpha as bf16, 8 bits: off by at most 1/512 of itself */
+static const double alpha_step = 1.0 / 256;             /* files may hold alpha as bf16, 8 bits: off by at most 1/512 of itself */
 
-static int load_module(Lora *lora, const LoraModule *m, const Safetensors *file)
+static int load_module(Lora *lora, const LoraModule *m, const Safetensors *file, LoraLayout layout)
 {
-    FileModule     f;
+    LoraFileModule f;
     const Adapter *a = &m->adapter;
-    int            status = read_module(&f, file, m->key, m->layer, m->part);
+    int            found = lora_read(&f, file, layout, m->layer, m->part, m->is_unet), status = found > 0 ? 0 : -1;
+    if (found == 0) return err("%s: %s: this module is missing", file->path, m->key);
     if (!status && (f.rank != a->rank || !(fabs(f.alpha - a->alpha) <= alpha_step * fabs(a->alpha))))
         status = err("%s: %s: expected rank %d, alpha %g, found rank %d, alpha %g", file->path, m->key, a->rank, a->alpha, f.rank, f.alpha);
     if (!status) status = params_set(&lora->params, a->down, f.down) || params_set(&lora->params, a->up, f.up) ? -1 : 0;
-    file_module_free(&f);
+    lora_read_free(&f);
     return status;
 }
 
 int lora_load(Lora *lora, const char *path)
 {
+    LoraLayout   layout;
     Safetensors *file = safetensors_open(path);
     if (!file) return -1;
-    int status = check_keys(lora, file);
-    for (int i = 0; i < lora->modules && !status; i++) status = load_module(lora, &lora->module[i], file);
+    int status = lora_layout(&layout, file) || check_keys(lora, file, layout) ? -1 : 0;
+    for (int i = 0; i < lora->modules && !status; i++) status = load_module(lora, &lora->module[i], file, layout);
     safetensors_close(file);
     return status;
 }
@@ -233,20 +177,34 @@ static int save_module(SafetensorsEntry e[3], Name *alpha_name, const Lora *lora
     return save_param(&e[0], lora, m->adapter.down, m->layer->conv, precision) || save_param(&e[1], lora, m->adapter.up, m->layer->conv, precision) ? -1 : 0;
 }
 
+/* The hashes that kohya's scripts write: of all tensor data, and, as its readers once had it, of 64 KB from 1 MB on of a file with no metadata but ss_*. */
+static int save_hashes(char model[HASH_SIZE], char legacy[HASH_SIZE], const SafetensorsEntry *e, int count, SafetensorsPair *ss, const SafetensorsPair *pair,
+                       int pairs)
+{
+    enum { LEGACY_AT = 0x100000, LEGACY_SIZE = 0x10000, LEGACY_DIGITS = 8 };
+    int n = 0;
+    for (int i = 0; i < pairs; i++)
+        if (strncmp(pair[i].key, "ss_", 3) == 0) ss[n++] = pair[i];
+    if (safetensors_hash(model, e, count) || safetensors_hash_range(legacy, e, count, ss, n, LEGACY_AT, LEGACY_SIZE)) return -1;
+    legacy[LEGACY_DIGITS] = 0;
+    return 0;
+}
+
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs)
 {
     int               n = lora->modules, status = 0;
     SafetensorsEntry *e = calloc((size_t)n, 3 * sizeof *e);
     Name             *alpha = calloc((size_t)n, sizeof *alpha);
-    SafetensorsPair  *all = calloc((size_t)pairs + 1, sizeof *all);
-    char              hash[HASH_SIZE];
+    SafetensorsPair  *all = calloc((size_t)pairs + 2, sizeof *all);
+    char              model[HASH_SIZE], legacy[HASH_SIZE];
     if (!e || !alpha || !all) status = err("%s: out of memory for %d modules", path, n);
     for (int i = 0; i < n && !status; i++) status = save_module(&e[3 * i], &alpha[i], lora, &lora->module[i], precision);
-    if (!status) status = safetensors_hash(hash, e, 3 * n);
+    if (!status) status = save_hashes(model, legacy, e, 3 * n, all, pair, pairs);
     if (!status) {
         for (int i = 0; i < pairs; i++) all[i] = pair[i];
-        all[pairs] = (SafetensorsPair){ "sshs_model_hash", hash };
-        status = safetensors_write(path, e, 3 * n, all, pairs + 1);
+        all[pairs] = (SafetensorsPair){ "sshs_model_hash", model };
+        all[pairs + 1] = (SafetensorsPair){ "sshs_legacy_hash", legacy };
+        status = safetensors_write(path, e, 3 * n, all, pairs + 2);
     }
     for (int i = 0; e && i < 3 * n; i++) free((void *)e[i].data);
     free(e);
@@ -258,7 +216,7 @@ int lora_save(const Lora *lora, const char *path, Type precision, const Safetens
 /* ---- merging ---- */
 
 /* W (o,k,k,i) += s B (o,r) A (r,k,k,i), in double. */
-static int merge_module(const LoraModule *m, const FileModule *f, double weight, Set *set)
+static int merge_module(const LoraModule *m, const LoraFileModule *f, double weight, Set *set)
 {
     Tensor  w = part_weight(m->layer, m->part);
     size_t  count = tensor_count(w), row = count / (size_t)w.n;
@@ -283,25 +241,19 @@ static int all_modules(Lora *lora, const Checkpoint *model)
     *lora = (Lora){ .module = calloc((size_t)(half[0]->sites + half[1]->sites), sizeof *lora->module) };
     if (!lora->module) return err("out of memory for the names of the modules");
     for (int h = 0; h < 2; h++)
-        for (int i = 0; i < half[h]->sites; i++) {
-            const Site *s = &half[h]->site[i];
-            LoraModule *m = &lora->module[lora->modules];
-            *m = (LoraModule){ .key = key_of(h ? unet_prefix : text_prefix, s->layer->part[s->part].name), .layer = s->layer, .part = s->part };
-            if (!m->key) return -1;
-            lora->modules++;
-        }
+        for (int i = 0; i < half[h]->sites; i++)
+            if (name_module(lora, &half[h]->site[i], h) == NULL) return -1;
     return 0;
 }
 
-static int merge_file(const Lora *all, const Safetensors *file, double weight, Set *set, int apply)
+static int merge_file(const Lora *all, const Safetensors *file, LoraLayout layout, double weight, Set *set, int apply)
 {
     for (int i = 0; i < all->modules; i++) {
         const LoraModule *m = &all->module[i];
-        FileModule        f;
-        if (!safetensors_find(file, name("%s.lora_down.weight", m->key).s) && !safetensors_find(file, name("%s.lora_up.weight", m->key).s)) continue;
-        int status = read_module(&f, file, m->key, m->layer, m->part);
-        if (!status && apply) status = merge_module(m, &f, weight, set);
-        file_module_free(&f);
+        LoraFileModule    f;
+        int               found = lora_read(&f, file, layout, m->layer, m->part, m->is_unet), status = found < 0 ? -1 : 0;
+        if (found > 0 && apply) status = merge_module(m, &f, weight, set);
+        lora_read_free(&f);
         if (status) return -1;
     }
     return 0;
@@ -310,11 +262,13 @@ static int merge_file(const Lora *all, const Safetensors *file, double weight, S
 int lora_merge(Checkpoint *model, const char *path, double weight)
 {
     Lora         all;
+    LoraLayout   layout;
     Set         *set = model->unet.weights.set;
     Safetensors *file = safetensors_open(path);
     if (!file) return -1;
     int status = all_modules(&all, model);
-    if (!status) status = check_keys(&all, file) || merge_file(&all, file, weight, set, 0) || merge_file(&all, file, weight, set, 1) ? -1 : 0;
+    if (!status) status = lora_layout(&layout, file) || check_keys(&all, file, layout) ? -1 : 0;
+    for (int apply = 0; apply < 2 && !status; apply++) status = merge_file(&all, file, layout, weight, set, apply);
     for (int i = 0; i < all.modules; i++) free(all.module[i].key);
     free(all.module);
     safetensors_close(file);

@@ -9,7 +9,7 @@
  * A module's key in a file is lora_unet_ or lora_te_ and its path with every dot made an underscore. */
 #ifndef LORA_LORA_H
 #define LORA_LORA_H
-#include "io/safetensors.h"
+#include "lora/formats.h"
 #include "model/checkpoint.h"
 #include "nn/param.h"
 
@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
     char   *key;                                        /* "lora_unet_mid_block_attentions_0_proj_in" */
     Layer  *layer;
-    int     part;
+    int     part, is_unet;
     Adapter adapter;
 } LoraModule;
 
@@ -38,10 +38,10 @@ int  lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules);
 void lora_detach(Lora *lora);
 int  lora_init(Lora *lora, uint64_t seed);              /* A random, B 0 */
 
-/* Takes the numbers from a file; ranks, alphas and modules must be the same. */
+/* Takes the numbers from a file of any layout of formats.h; ranks, alphas and modules must be the same. */
 int lora_load(Lora *lora, const char *path);
 
-/* Writes a file in kohya's layout with these metadata and sshs_model_hash. The target is replaced whole or not at all. */
+/* Writes a file in kohya's layout with these metadata, sshs_model_hash and sshs_legacy_hash. The target is replaced whole or not at all. */
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs);
 
 /* The model's weights += weight * alpha/r B A for each module of a file, whose ranks and alphas may differ; each weight is rounded once. A key without a

@@ -39,10 +39,12 @@ static int native_size(Checkpoint *m, const char *path)
     return json_close(j);
 }
 
+/* The part's numbers, from NAME.safetensors or, where only that is there, NAME.fp16.safetensors. */
 static int load(Weights *w, const char *folder, const char *part, const char *file, const char *optional)
 {
-    char path[PATH_SIZE];
-    if (part_path(path, folder, part, file)) return -1;
+    char path[PATH_SIZE], half[PATH_SIZE];
+    if (part_path(path, folder, part, name("%s.safetensors", file).s) || part_path(half, folder, part, name("%s.fp16.safetensors", file).s)) return -1;
+    if (!is_file(path) && is_file(half)) strcpy(path, half);
     Safetensors *s = safetensors_open(path);
     if (!s) return -1;
     int status = weights_load(w, s, optional);
@@ -69,9 +71,9 @@ static int describe_parts(Checkpoint *m, const char *folder, Set *set)
 
 static int load_parts(Checkpoint *m, const char *folder)
 {
-    return load(&m->clip.weights, folder, "text_encoder", "model.safetensors", "text_model.") ||
-                   load(&m->unet.weights, folder, "unet", "diffusion_pytorch_model.safetensors", NULL) ||
-                   load(&m->vae.weights, folder, "vae", "diffusion_pytorch_model.safetensors", NULL)
+    return load(&m->clip.weights, folder, "text_encoder", "model", "text_model.") ||
+                   load(&m->unet.weights, folder, "unet", "diffusion_pytorch_model", NULL) ||
+                   load(&m->vae.weights, folder, "vae", "diffusion_pytorch_model", NULL)
                ? -1
                : 0;
 }

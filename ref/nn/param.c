@@ -22,7 +22,6 @@ void params_close(Params *p)
     Tensor *block[] = { &p->w, &p->m, &p->v, &p->g, &p->work, &p->ctl };
     for (size_t i = 0; i < sizeof block / sizeof *block; i++) block_release(p, block[i]);
     if (p->scratch) p->set->release(p->set, p->scratch, p->scratch_bytes);
-    if (p->scratch) p->set->release(p->set, p->scratch, p->scratch_bytes);
     *p = (Params){ 0 };
 }
 
@@ -59,10 +58,7 @@ int params_commit(Params *p)
     p->work = p->w;
     if (set->act != set->acc && block_alloc(p, &p->work, set->act)) return -1;
     p->ctl = tensor_of(set->alloc(set, CTL_COUNT * type_size(set->acc)), set->acc, 1, 1, 1, CTL_COUNT);
-    if (!p->ctl.p) return -1;
-    Op sumsq = op_sumsq(p->ctl, p->g);                  /* the only op here that may want scratch */
-    p->scratch_bytes = set->need(set, &sumsq);
-    return !p->scratch_bytes || (p->scratch = set->alloc(set, p->scratch_bytes)) ? 0 : -1;
+    return p->ctl.p ? 0 : -1;
 }
 
 static Tensor view(const Params *p, Tensor block, int index)

@@ -211,14 +211,26 @@ int weights_pack(Weights *w)
     return 0;
 }
 
+/* The tensor of that name, or of the same name as older files spell it. */
+static const SafetensorsEntry *find_spelled(const Safetensors *file, const char *text)
+{
+    static const char *const spelling[][2] = { { ".to_q.", ".query." }, { ".to_k.", ".key." }, { ".to_v.", ".value." }, { ".to_out.0.", ".proj_attn." } };
+    const SafetensorsEntry  *e = safetensors_find(file, text);
+    for (size_t i = 0; !e && i < sizeof spelling / sizeof *spelling; i++) {
+        const char *at = strstr(text, spelling[i][0]);
+        if (at) e = safetensors_find(file, name("%.*s%s%s", (int)(at - text), text, spelling[i][1], at + strlen(spelling[i][0])).s);
+    }
+    return e;
+}
+
 int weights_load(Weights *w, const Safetensors *file, const char *optional)
 {
     if (w->failed) return -1;
     size_t skip = optional ? strlen(optional) : 0;
     for (int i = 0; i < w->slots; i++) {
         const WeightSlot       *s = &w->slot[i];
-        const SafetensorsEntry *e = safetensors_find(file, s->name);
-        if (!e && skip && strncmp(s->name, optional, skip) == 0) e = safetensors_find(file, s->name + skip);
+        const SafetensorsEntry *e = find_spelled(file, s->name);
+        if (!e && skip && strncmp(s->name, optional, skip) == 0) e = find_spelled(file, s->name + skip);
         if (!e) return err("%s: %s: this tensor is missing", file->path, s->name);
         if (load_slot(w, s, file, e)) return -1;
     }

@@ -1,7 +1,7 @@
 /* weights.h - the frozen numbers of a model: named as in a diffusers checkpoint, described first, loaded once.
  *
  * A model's constructor calls the functions below for each of its layers; they set the layers' shapes and note where each tensor of a file belongs. Then
- * weights_load fills them from a file, and reports what is missing, misshapen or left over. Views into the set's memory stay valid until weights_close.
+ * weights_load fills them from a file, and refuses what is missing or misshapen; a file may hold more. Views stay valid until weights_close.
  * Failures of the description (no memory) latch, and weights_load reports them. */
 #ifndef NN_WEIGHTS_H
 #define NN_WEIGHTS_H
@@ -45,7 +45,8 @@ void weights_conv(Weights *w, Layer *l, const char *name, int in, int out, int k
 void weights_norm(Weights *w, Norm *n, const char *name, int c, int groups, int silu, double eps);
 void weights_table(Weights *w, Tensor *table, const char *name, int rows, int c);
 
-/* Fills every slot from the file, whose names may lack `optional` at the front. 0, or -1 and err(): file, key, what was expected. */
+/* Fills every slot from the file, whose names may lack `optional` at the front, and may spell attention as diffusers did before 0.17 (query, key, value,
+ * proj_attn). 0, or -1 and err(): file, key, what was expected. */
 int weights_load(Weights *w, const Safetensors *file, const char *optional);
 
 int weights_pack(Weights *w);                           /* again after a change of the numbers; 0, or -1 and err() */

@@ -67,29 +67,51 @@ int caption_apply(char *out, size_t size, const char *caption, const CaptionRule
     return (int)used;
 }
 
-static CaptionResult first_line(char out[CAPTION_SIZE], const char *path, const char *file, size_t size)
+static int count_lines(const char *text)
+{
+    int lines = 0, blank = 1;
+    for (; *text; text++) {
+        if (*text == '\n' || *text == '\r') blank = 1;
+        else if (blank && !is_blank(*text)) lines++, blank = 0;
+    }
+    return lines;
+}
+
+/* A caption file holds UTF-8 and no zero bytes; 0, or -1 and err(): the byte from which on it does not. */
+static int check_text(const char *path, const char *file, size_t size)
+{
+    if (size >= 2 && (!memcmp(file, "\xff\xfe", 2) || !memcmp(file, "\xfe\xff", 2))) return err("%s: this is UTF-16; save the caption as UTF-8", path);
+    for (const char *at = file, *next = file; at < file + size; at = next) {
+        int32_t code = utf8_next(&next, file + size);
+        if (code < 0) return err("%s: byte %zu, %02x, is not UTF-8; save the caption as UTF-8", path, (size_t)(at - file), (unsigned char)*at);
+        if (code == 0) return err("%s: byte %zu is 0; a text was expected", path, (size_t)(at - file));
+    }
+    return 0;
+}
+
+static CaptionResult first_line(char out[CAPTION_SIZE], int *lines, const char *path, const char *file, size_t size)
 {
     static const char mark[] = "\xef\xbb\xbf";
-    size_t begin = size >= 3 && memcmp(file, mark, 3) == 0 ? 3 : 0;
-    Span line = strip((Span){ file + begin, (int)strcspn(file + begin, "\r\n") });
-    if (!utf8_valid(file, size)) return err("%s: a caption in UTF-8 is expected, this is not UTF-8", path), CAPTION_BAD;
-    if (strlen(file) < size) return err("%s: a caption is expected, this holds a zero byte", path), CAPTION_BAD;
+    if (check_text(path, file, size)) return CAPTION_BAD;
+    const char *begin = size >= 3 && memcmp(file, mark, 3) == 0 ? file + 3 : file;
+    Span line = strip((Span){ begin, (int)strcspn(begin, "\r\n") });
     if (line.size > LONGEST) return err("%s: the caption is longer than %d bytes", path, LONGEST), CAPTION_BAD;
-    if (line.size == 0) return err("%s: a caption is expected in the first line, it is empty", path), CAPTION_EMPTY;
+    if (line.size == 0) return err("%s: a caption was expected in the first line, it is empty", path), CAPTION_EMPTY;
     memcpy(out, line.text, (size_t)line.size);
     out[line.size] = 0;
+    *lines = count_lines(begin);
     return CAPTION_OK;
 }
 
-CaptionResult caption_read(char out[CAPTION_SIZE], const char *path)
+CaptionResult caption_read(char out[CAPTION_SIZE], int *lines, const char *path)
 {
     enum { FILE_LIMIT = 1 << 20 };
     size_t size;
-    *out = 0;
+    *out = 0, *lines = 0;
     if (!is_file(path) && !is_dir(path)) return err("%s: no such caption file", path), CAPTION_MISSING;
     char *file = file_read(path, FILE_LIMIT, &size);
     if (!file) return CAPTION_BAD;
-    CaptionResult result = first_line(out, path, file, size);
+    CaptionResult result = first_line(out, lines, path, file, size);
     free(file);
     return result;
 }

@@ -21,7 +21,8 @@ int caption_apply(char *out, size_t size, const char *caption, const CaptionRule
 
 typedef enum { CAPTION_OK, CAPTION_MISSING, CAPTION_EMPTY, CAPTION_BAD } CaptionResult;
 
-/* out = the first line of the file, without a byte order mark and without blanks at its ends. All results but CAPTION_OK leave err() and an empty text:
- * no such file; nothing but blanks in the line; unreadable, not UTF-8, or as long as CAPTION_SIZE / 2. */
-CaptionResult caption_read(char out[CAPTION_SIZE], const char *path);
+/* out = the first line of the file, without a byte order mark and without blanks at its ends; lines = how many lines hold more than blanks. A line ends with
+ * LF, CR or both. All results but CAPTION_OK leave err() and an empty text: no such file; nothing but blanks in the line; unreadable, not UTF-8 (the message
+ * has the place), or as long as CAPTION_SIZE / 2. */
+CaptionResult caption_read(char out[CAPTION_SIZE], int *lines, const char *path);
 #endif

@@ -364,6 +364,7 @@ static void encode_normalized(Encoder *e, const char *text, const char *end)
 static const char *find_special(const struct TokenizerTables *t, const char *text, int normalized, const Special **found)
 {
     const char *first = NULL;
+    *found = NULL;
     for (int i = 0; i < t->specials; i++) {
         const Special *s = &t->special[i];
         const char *at = s->normalized == normalized ? strstr(text, s->text) : NULL;
