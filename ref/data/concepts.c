@@ -1,5 +1,6 @@
 #include "data/concepts.h"
 #include "base/err.h"
+#include "base/progress.h"
 #include "io/file.h"
 #include "io/image.h"
 #include "text/caption.h"
@@ -12,26 +13,13 @@ enum { MAX_REPEATS = 1000000, MAX_SAMPLES = 1 << 30 };
 
 /* ---- names ---- */
 
-/* Is the ending of `name` in the list, in any case? */
-static int ends_in(const char *name, const char *const *list)
-{
-    const char *ending = path_extension(name);
-    for (; *list; list++)
-        if (!strcasecmp(ending, *list)) return 1;
-    return 0;
-}
-
+/* What other trainers take and we do not is a picture too: image_size refuses it by its name. */
 static int is_picture(const char *name)
 {
-    static const char *const read[] = { ".png", ".jpg", ".jpeg", ".bmp", NULL };
-    return name[0] != '.' && ends_in(name, read);
-}
-
-/* Pictures that other trainers take: leaving them out would train on less than was asked for. */
-static int is_foreign(const char *name)
-{
-    static const char *const foreign[] = { ".webp", ".avif", ".jxl", NULL };
-    return name[0] != '.' && ends_in(name, foreign);
+    static const char *const endings[] = { ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2" };
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (!strcasecmp(path_extension(name), endings[i])) return name[0] != '.';
+    return 0;
 }
 
 /* "10_face": repeats 10, name "face". 0 when the folder is not called so. */
@@ -65,36 +53,40 @@ static int grow(void *list, int count, size_t size)
 
 /* ---- reading ---- */
 
-/* The caption file of `picture` with the first ending that is there, into text; 1: read, 0: none, -1 and err(): there, but of no use. */
-static int find_caption(char text[CAPTION_SIZE], const char *picture, const char *endings)
+/* The caption file of `picture` with the first ending that is there, into text; *lines is 0 when there is none. 0, or -1 and err(). */
+static int find_caption(char text[CAPTION_SIZE], int *lines, const char *picture, const char *endings)
 {
     int stem = (int)(strlen(picture) - strlen(path_extension(picture)));
+    *lines = 0;
     while (*(endings += strspn(endings, "., "))) {
         int  length = (int)strcspn(endings, ", ");
         char path[PATH_SIZE];
         if (snprintf(path, sizeof path, "%.*s.%.*s", stem, picture, length, endings) >= (int)sizeof path) return err("%s: the path is too long", picture);
-        if (is_file(path)) return caption_read(text, path) == CAPTION_OK ? 1 : -1;
+        if (is_file(path)) return caption_read(text, lines, path) == CAPTION_OK ? 0 : -1;
         endings += length;
     }
     return 0;
 }
 
-static int add_picture(Concepts *c, const char *folder, const char *file, const char *endings)
+static int add_picture(Concepts *c, const char *folder, const char *file, const char *endings, Problems *problems)
 {
     Concept *concept = c->concept + c->concepts - 1;
+    Picture  p = { .concept = c->concepts - 1 };
     char     path[PATH_SIZE], caption[CAPTION_SIZE];
+    int      wrong = 0;
     if (path_join(path, folder, file)) return -1;
-    int found = find_caption(caption, path, endings);
-    if (found < 0 || grow(&c->picture, c->pictures, sizeof *c->picture)) return -1;
+    if (image_size(&p.w, &p.h, path) && (wrong = 1, problems_take(problems))) return -1;
+    if (find_caption(caption, &p.lines, path, endings) && (wrong = 1, problems_take(problems))) return -1;
+    if (wrong) return 0;
 
-    Picture *p = c->picture + c->pictures++;
-    *p = (Picture){ .path = keep(path), .caption = keep(found ? caption : concept->name), .concept = c->concepts - 1 };
-    concept->count++, concept->captions += found;
-    if (!p->path || !p->caption) return -1;
-    return image_size(&p->w, &p->h, path);
+    if (grow(&c->picture, c->pictures, sizeof *c->picture)) return -1;
+    p.path = keep(path), p.caption = keep(p.lines ? caption : concept->name);
+    c->picture[c->pictures++] = p;
+    concept->count++, concept->captions += p.lines > 0;
+    return p.path && p.caption ? 0 : -1;
 }
 
-static int add_concept(Concepts *c, const char *path, const char *folder, int repeats, const char *name, const char *endings)
+static int add_concept(Concepts *c, const char *path, const char *folder, int repeats, const char *name, const char *endings, Problems *problems)
 {
     if (grow(&c->concept, c->concepts, sizeof *c->concept)) return -1;
     Concept *concept = c->concept + c->concepts++;
@@ -102,14 +94,15 @@ static int add_concept(Concepts *c, const char *path, const char *folder, int re
     if (!concept->folder || !concept->name) return -1;
 
     Names files;
-    int   status = dir_list(&files, path);
-    if (status) return status;
+    if (dir_list(&files, path)) return problems_take(problems);
+    int status = 0, pictures = 0;
     for (int i = 0; i < files.count && !status; i++) {
-        if (is_foreign(files.name[i])) status = err("%s/%s: not a format read here; convert it to PNG or JPEG", path, files.name[i]);
-        else if (is_picture(files.name[i])) status = add_picture(c, path, files.name[i], endings);
+        if (!is_picture(files.name[i])) continue;
+        status = add_picture(c, path, files.name[i], endings, problems);
+        pictures++;
     }
     names_free(&files);
-    if (!status && !concept->count) status = err("%s: no pictures (PNG, JPEG or BMP) in this folder", path);
+    if (!status && !pictures) err("%s: no pictures (PNG, JPEG, BMP, WebP) in this folder", path), status = problems_take(problems);
     return status;
 }
 
@@ -120,14 +113,15 @@ static int add_ignored(Concepts *c, const char *folder)
     return c->ignored[c->ignores++] ? 0 : -1;
 }
 
-static int add_entry(Concepts *c, const char *entry, const char *endings)
+static int add_entry(Concepts *c, const char *entry, const char *endings, Problems *problems)
 {
     char        path[PATH_SIZE];
     const char *name;
     int         repeats;
+    if (entry[0] == '.') return 0;
     if (path_join(path, c->folder, entry)) return -1;
     if (!is_dir(path)) return c->strays += is_picture(entry), 0;
-    if (concept_name(&repeats, &name, entry)) return add_concept(c, path, entry, repeats, name, endings);
+    if (concept_name(&repeats, &name, entry)) return add_concept(c, path, entry, repeats, name, endings, problems);
     return add_ignored(c, entry);
 }
 
@@ -142,7 +136,7 @@ static int no_concepts(const Concepts *c)
                c->folder, c->folder);
 }
 
-int concepts_open(Concepts *concepts, const char *folder, const char *endings)
+int concepts_open(Concepts *concepts, const char *folder, const char *endings, Problems *problems)
 {
     Names entries;
     *concepts = (Concepts){ .folder = keep(folder) };
@@ -150,7 +144,7 @@ int concepts_open(Concepts *concepts, const char *folder, const char *endings)
     for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/';) concepts->folder[--n] = 0;
     int status = is_dir(folder) ? dir_list(&entries, folder) : err("%s: no such folder", folder);
     if (!status) {
-        for (int i = 0; i < entries.count && !status; i++) status = add_entry(concepts, entries.name[i], endings ? endings : "txt,caption");
+        for (int i = 0; i < entries.count && !status; i++) status = add_entry(concepts, entries.name[i], endings ? endings : "txt,caption", problems);
         names_free(&entries);
     }
     if (!status && !concepts->concepts) status = no_concepts(concepts);
@@ -168,6 +162,54 @@ void concepts_close(Concepts *concepts)
     *concepts = (Concepts){ 0 };
 }
 
+/* ---- checking ---- */
+
+void concepts_drop(Concepts *concepts, int picture)
+{
+    Picture *p = concepts->picture + picture;
+    Concept *concept = concepts->concept + p->concept;
+    concept->count--, concept->captions -= p->lines > 0;
+    for (int i = p->concept + 1; i < concepts->concepts; i++) concepts->concept[i].first--;
+    free(p->path), free(p->caption);
+    memmove(p, p + 1, (size_t)(--concepts->pictures - picture) * sizeof *p);
+}
+
+/* text[i] = what is wrong with picture i, or NULL. */
+static int read_all(char **text, const Concepts *c, int quiet)
+{
+    Progress progress = progress_open("check pictures", 0, c->pictures);
+    int      done = 0, failed = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < c->pictures; i++) {
+        Image image;
+        int   bad = image_load(&image, c->picture[i].path, IMAGE_WHITE) && !(text[i] = strdup(err_text()));
+        image_free(&image);
+#pragma omp critical(concepts_read_all)
+        {
+            failed |= bad, done++;
+            if (!quiet) progress_update(&progress, done, "%s", "");
+        }
+    }
+    if (!quiet) progress_close(&progress);
+    return failed ? err("no memory for a list of problems") : 0;
+}
+
+int concepts_check(Concepts *concepts, Problems *problems, int quiet)
+{
+    int    count = concepts->pictures, left = 0;
+    char **text = calloc((size_t)count + 1, sizeof *text);
+    if (!text) return err("no memory for a list of %d pictures", count);
+    int status = read_all(text, concepts, quiet);
+    for (int i = 0; i < count; i++) {
+        if (text[i] && !status) err("%s", text[i]), status = problems_take(problems);
+        if (text[i] && !status) concepts_drop(concepts, left);
+        else left++;
+        free(text[i]);
+    }
+    free(text);
+    return status;
+}
+
 /* ---- summary ---- */
 
 int concepts_samples(const Concepts *concepts)
@@ -180,17 +222,23 @@ int concepts_samples(const Concepts *concepts)
 
 void concepts_print(const Concepts *concepts, FILE *out)
 {
-    int width = 7;
+    const Picture *longer = NULL;
+    int            width = 7, several = 0;
     for (int i = 0; i < concepts->concepts; i++)
         if ((int)strlen(concepts->concept[i].folder) > width) width = (int)strlen(concepts->concept[i].folder);
-    fprintf(out, "%-*s  %8s  %8s  %8s  %8s\n", width, "concept", "pictures", "repeats", "captions", "missing");
+    for (int i = concepts->pictures; i--;)
+        if (concepts->picture[i].lines > 1) longer = concepts->picture + i, several++;
+    fprintf(out, "%-*s  %8s  %8s  %8s  %8s  %8s\n", width, "concept", "pictures", "repeats", "samples", "captions", "missing");
     for (int i = 0; i < concepts->concepts; i++) {
         const Concept *c = concepts->concept + i;
-        fprintf(out, "%-*s  %8d  %8d  %8d  %8d", width, c->folder, c->count, c->repeats, c->captions, c->count - c->captions);
+        fprintf(out, "%-*s  %8d  %8d  %8.0f  %8d  %8d", width, c->folder, c->count, c->repeats, (double)c->repeats * c->count, c->captions,
+                c->count - c->captions);
         if (c->captions < c->count) fprintf(out, "  (caption \"%s\")", c->name);
         fputc('\n', out);
     }
+    int samples = concepts_samples(concepts);
+    fprintf(out, "%d picture%s, %d sample%s in an epoch\n", concepts->pictures, concepts->pictures == 1 ? "" : "s", samples, samples == 1 ? "" : "s");
+    if (several) fprintf(out, "captions of more than one line, of which the first is used: %d, as that of %s\n", several, longer->path);
     for (int i = 0; i < concepts->ignores; i++) fprintf(out, "ignored: %s (not N_name)\n", concepts->ignored[i]);
     if (concepts->strays) fprintf(out, "ignored: pictures outside of the subfolders: %d\n", concepts->strays);
-    fprintf(out, "%d pictures, %d samples in an epoch\n", concepts->pictures, concepts_samples(concepts));
 }

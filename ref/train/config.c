@@ -24,6 +24,10 @@ int train_config_check(TrainConfig *config)
 
     if (c->lr_scheduler == LR_CONSTANT && c->lr_warmup_steps > 0)
         return err("--lr_warmup_steps: --lr_scheduler constant has no warm-up; constant_with_warmup has");
+    bool drawn = c->sample_every_n_steps || c->sample_every_n_epochs || c->sample_at_first;
+    if (drawn && !c->sample_prompts) return err("--sample_prompts: a file of prompts was expected, for pictures were asked for");
+    if (c->sample_prompts && !drawn)
+        return err("--sample_prompts: nothing would be drawn without --sample_every_n_epochs, --sample_every_n_steps or --sample_at_first");
     if (!*c->output_name || strchr(c->output_name, '/'))
         return err("--output_name: a name without '/' was expected, not \"%s\"; the folder is --output_dir", c->output_name);
     return 0;

@@ -1,19 +1,28 @@
 /* config.h - everything that decides a training run, under the names that kohya's scripts gave it.
  *
  * `sdlora train` fills it from the table in cli/option_table.c, where each field's default, range and explanation stand; train_config_check then makes it
- * whole. Texts belong to the command line and outlive the run. A text not given is NULL; 0 means "none" or "not given" unless said otherwise. */
+ * whole. Texts belong to the command line, or to config_file, and outlive the run. A text not given is NULL; 0 means "none" or "not given" unless said
+ * otherwise. */
 #ifndef TRAIN_CONFIG_H
 #define TRAIN_CONFIG_H
 #include "base/type.h"
+#include "diffusion/sampler.h"
+#include "io/toml.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef enum { LR_CONSTANT, LR_CONSTANT_WITH_WARMUP, LR_LINEAR, LR_COSINE } LrScheduler;
 typedef enum { OPTIMIZER_ADAMW } Optimizer;
 
+/* An option and its value in words, for people: the run's report shows them. */
+typedef struct {
+    const char *group, *name, *value;
+    bool        given;                                  /* differs from the default */
+} Setting;
+
 typedef struct {
     /* model */
-    const char *pretrained_model_name_or_path;          /* .safetensors or .ckpt file, or diffusers folder */
+    const char *pretrained_model_name_or_path;          /* a folder in the diffusers layout */
     bool        v_parameterization;                     /* the model predicts v, not noise */
 
     /* pictures */
@@ -26,6 +35,9 @@ typedef struct {
     bool        shuffle_caption;
     int         keep_tokens;                            /* tags at the front that are neither shuffled nor dropped */
     double      caption_dropout_rate, caption_tag_dropout_rate;         /* 0..1, a picture; a tag */
+    int         alpha_background;                       /* the colour behind what is transparent, 0xRRGGBB */
+    bool        flip_aug;                               /* each picture mirrored half of the time */
+    bool        cache_latents_to_disk;                  /* in train_data_dir/.latents */
 
     /* LoRA */
     int         network_dim, conv_dim;                  /* rank; of 3x3 convolutions, 0: those stay as they are */
@@ -49,14 +61,35 @@ typedef struct {
     /* saving */
     const char *output_dir, *output_name;
     int         save_every_n_steps, save_every_n_epochs;
+    int         save_last_n;                            /* of those; 0: all are kept */
     Type        save_precision;                         /* T_F32, T_F16 or T_BF16 */
     bool        save_state;
     const char *resume;                                 /* a state written by save_state */
+
+    /* what the file says of itself */
+    const char *metadata_title, *metadata_author, *metadata_description, *metadata_license, *metadata_tags, *metadata_usage;
+    const char *training_comment;
+    bool        no_metadata;                            /* only what readers need */
+
+    /* watching */
+    const char *sample_prompts;                         /* a file of prompt lines, drawn while training */
+    int         sample_every_n_steps, sample_every_n_epochs;
+    bool        sample_at_first;
+    SamplerKind sample_sampler;
+    const char *logging_dir;                            /* TensorBoard's files go to a folder in it */
+    bool        no_report;                              /* no report.html */
+    const char *dump;                                   /* a folder for everything that is computed in the first dump_steps steps */
+    int         dump_steps;
 
     /* machine */
     const char *set;                                    /* name of a kernel set */
     int         threads;                                /* 0: one a processor */
     bool        quiet;
+    bool        dry_run;                                /* say what the run would do, and all that is wrong with it */
+    Toml       *config_file;                            /* the options' texts may lie in it: toml_close when they are not needed any more; NULL: none */
+
+    const Setting *setting;                             /* all of the above, as the command line has it; may be NULL */
+    int         settings;
 } TrainConfig;
 
 /* Fills in what follows from other fields (unet_lr, text_encoder_lr) and refuses what contradicts itself: -1 and err(). Once, after parsing. */

@@ -2,16 +2,17 @@
 #include "base/err.h"
 #include "io/file.h"
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static const char header[] = "step,epoch,loss,average_loss,lr_unet,lr_text_encoder,gradient_norm,seconds\n";
+static const char header[] = "step,epoch,loss,average_loss,lr_unet,lr_text_encoder,gradient_norm,seconds,loss_t1,loss_t2,loss_t3,loss_t4\n";
 
-static double now(void)
+static double seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -49,7 +50,7 @@ static int keep_lines(Log *log, const char *path, int step)
 
 int log_open(Log *log, const char *path, int step)
 {
-    *log = (Log){ .opened = now() };
+    *log = (Log){ .opened = seconds(CLOCK_MONOTONIC) };
     if (keep_lines(log, path, step)) return -1;
     if (!(log->path = strdup(path)) || !(log->file = fopen(path, "a"))) {
         free(log->path);
@@ -58,20 +59,69 @@ int log_open(Log *log, const char *path, int step)
     return 0;
 }
 
+int log_events(Log *log, const char *dir, int step) { return events_open(&log->events, dir, seconds(CLOCK_REALTIME), step + 1); }
+
+static int put_events(Log *log, const TrainPosition *at, const TrainReport *r)
+{
+    const EventScalar scalar[] = { { "loss/current", r->loss }, { "loss/average", log_average(log) }, { "lr/unet", r->lr_unet },
+                                   { "lr/textencoder", r->lr_text }, { "norm/gradient", r->norm } };
+    return events_put(&log->events, seconds(CLOCK_REALTIME), at->step, scalar, (int)(sizeof scalar / sizeof *scalar));
+}
+
 int log_step(Log *log, const TrainPosition *at, const TrainReport *r)
 {
     int epoch = at->batch ? at->epoch + 1 : at->epoch;  /* from 1; the position is already behind the step */
     remember(log, r->loss);
-    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.3f\n", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text, r->norm,
-            now() - log->opened);
-    return fflush(log->file) ? err("%s: %s", log->path, strerror(errno)) : 0;
+    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.3f", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text, r->norm,
+            seconds(CLOCK_MONOTONIC) - log->opened);
+    for (int k = 0; k < BANDS; k++)
+        if (r->band_samples[k]) fprintf(log->file, ",%.6g", r->band_loss[k] / r->band_samples[k]);
+        else fputc(',', log->file);
+    fputc('\n', log->file);
+    if (fflush(log->file)) return err("%s: %s", log->path, strerror(errno));
+    return log->events.file ? put_events(log, at, r) : 0;
 }
 
 int log_close(Log *log)
 {
     int status = 0;
     if (log->file && fclose(log->file)) status = err("%s: %s", log->path, strerror(errno));
+    if (events_close(&log->events)) status = -1;
     free(log->path);
     *log = (Log){ 0 };
     return status;
+}
+
+/* ---- reading ---- */
+
+/* The number that begins at *at, which moves behind the comma that ends it; NAN for none. */
+static double next_number(const char **at)
+{
+    char  *end;
+    double x = **at == ',' || **at == '\n' || !**at ? NAN : strtod(*at, &end);
+    *at += strcspn(*at, ",\n");
+    if (**at == ',') ++*at;
+    return x;
+}
+
+int log_read(LogLine **line, int *lines, const char *path)
+{
+    char *text = file_read(path, (size_t)1 << 30, NULL);
+    int   room = 0;
+    *lines = 0, *line = NULL;
+    if (!text) return -1;
+    for (const char *at = text; *at; at++) room += *at == '\n';
+    *line = malloc(((size_t)room + 1) * sizeof **line);
+    if (!*line) return free(text), err("%s: out of memory for %d lines", path, room);
+    for (const char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+        LogLine l = { 0 };
+        double *number[] = { &l.loss, &l.average, &l.lr_unet, &l.lr_text, &l.norm, &l.seconds, &l.band[0], &l.band[1], &l.band[2], &l.band[3] };
+        int     used = 0;
+        if (sscanf(at, "%d,%d,%n", &l.step, &l.epoch, &used) != 2 || !used) continue;  /* the header */
+        at += used;
+        for (size_t k = 0; k < sizeof number / sizeof *number; k++) *number[k] = next_number(&at);
+        (*line)[(*lines)++] = l;
+    }
+    free(text);
+    return 0;
 }

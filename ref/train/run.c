@@ -1,12 +1,19 @@
 #include "train/run.h"
 #include "base/err.h"
 #include "io/file.h"
+#include "train/dry_run.h"
 #include "train/log.h"
+#include "train/metadata.h"
+#include "train/preview.h"
+#include "train/report.h"
 #include "train/state.h"
+#include "train/step_dump.h"
+#include "train/stop.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
+#include <unistd.h>
 
 static void print_plan(const Trainer *t)
 {
@@ -41,78 +48,98 @@ static int output_path(char path[PATH_SIZE], const TrainConfig *c, const char *m
     return path_join(path, c->output_dir, file);
 }
 
-static int save_lora(const Trainer *t, const char *path)
+static int save(const Trainer *t, Metadata *m, const char *mark, int with_state)
 {
     const TrainConfig *c = t->config;
-    char               dim[16], alpha[32], args[80], step[16], epoch[16], date[32], size[32], seed[24];
-    time_t             now = time(NULL);
-    snprintf(dim, sizeof dim, "%d", c->network_dim);
-    snprintf(alpha, sizeof alpha, "%g", c->network_alpha);
-    snprintf(args, sizeof args, c->conv_dim ? "{\"conv_dim\": \"%d\", \"conv_alpha\": \"%g\"}" : "{}", c->conv_dim, c->conv_alpha);
-    snprintf(step, sizeof step, "%d", t->at.step);
-    snprintf(epoch, sizeof epoch, "%d", t->at.batch ? t->at.epoch + 1 : t->at.epoch);
-    snprintf(size, sizeof size, "%dx%d", t->w, t->h);
-    snprintf(seed, sizeof seed, "%lld", (long long)c->seed);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", gmtime(&now));
-    const SafetensorsPair pair[] = {
-        { "ss_network_module", "networks.lora" },
-        { "ss_network_dim", dim },
-        { "ss_network_alpha", alpha },
-        { "ss_network_args", args },
-        { "ss_base_model_version", "sd_v1" },
-        { "ss_v2", "False" },
-        { "ss_output_name", c->output_name },
-        { "ss_sd_model_name", path_name(c->pretrained_model_name_or_path) },
-        { "ss_steps", step },
-        { "ss_epoch", epoch },
-        { "ss_seed", seed },
-        { "modelspec.sai_model_spec", "1.0.1" },
-        { "modelspec.architecture", "stable-diffusion-v1/lora" },
-        { "modelspec.implementation", "sdlora" },
-        { "modelspec.title", c->output_name },
-        { "modelspec.resolution", size },
-        { "modelspec.date", date },
-        { "modelspec.prediction_type", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon" },
-    };
-    return lora_save(&t->lora, path, c->save_precision, pair, (int)(sizeof pair / sizeof *pair));
+    char               lora[PATH_SIZE], state[PATH_SIZE];
+    if (output_path(lora, c, mark, ".safetensors") || output_path(state, c, mark, "-state") || metadata_update(m, t)) return -1;
+    if (lora_save(&t->lora, lora, c->save_precision, m->pair, m->pairs)) return -1;
+    return with_state ? state_save(t, state) : 0;
 }
 
-static int save(const Trainer *t, const char *mark)
+/* The files of a mark, where they are: a later save has taken their place. */
+static void forget(const TrainConfig *c, const char *mark)
 {
     char lora[PATH_SIZE], state[PATH_SIZE];
-    if (output_path(lora, t->config, mark, ".safetensors") || output_path(state, t->config, mark, "-state") || save_lora(t, lora)) return -1;
-    return t->config->save_state ? state_save(t, state) : 0;
+    if (output_path(lora, c, mark, ".safetensors") || output_path(state, c, mark, "-state")) return;
+    unlink(lora);
+    state_remove(state);
 }
 
-/* After a step that is not the last: the files that are due. */
-static int save_due(const Trainer *t)
+/* Saves under the mark that `format` makes of `now`, and, where only the last few are kept, removes the one that is `every` times as many before. */
+static int save_counted(const Trainer *t, Metadata *m, const char *format, int now, int every)
 {
     const TrainConfig *c = t->config;
     char               mark[32];
-    if (t->at.step == t->steps) return 0;
-    if (c->save_every_n_epochs && t->at.batch == 0 && t->at.epoch % c->save_every_n_epochs == 0) {
-        snprintf(mark, sizeof mark, "-%06d", t->at.epoch);
-        if (save(t, mark)) return -1;
-    }
-    if (c->save_every_n_steps && t->at.step % c->save_every_n_steps == 0) {
-        snprintf(mark, sizeof mark, "-step%08d", t->at.step);
-        if (save(t, mark)) return -1;
-    }
+    int                old = now - every * c->save_last_n;
+    snprintf(mark, sizeof mark, format, now);
+    if (save(t, m, mark, c->save_state)) return -1;
+    snprintf(mark, sizeof mark, format, old);
+    if (c->save_last_n && old > 0) forget(c, mark);
     return 0;
+}
+
+static const char epoch_mark[] = "-%06d", step_mark[] = "-step%08d";
+
+/* After a step that is not the last: the files that are due. */
+static int save_due(const Trainer *t, Metadata *m)
+{
+    int epochs = t->config->save_every_n_epochs, steps = t->config->save_every_n_steps;
+    if (t->at.step == t->steps) return 0;
+    if (epochs && t->at.batch == 0 && t->at.epoch % epochs == 0 && save_counted(t, m, epoch_mark, t->at.epoch, epochs)) return -1;
+    return steps && t->at.step % steps == 0 ? save_counted(t, m, step_mark, t->at.step, steps) : 0;
 }
 
 /* ---- the run ---- */
 
-static int run_steps(Trainer *t, Log *log)
+/* What watches the run, and what its files say. */
+typedef struct {
+    Log         log;
+    Metadata    metadata;
+    PromptLines prompts;
+    Report     *report;                                 /* NULL: none is wanted */
+} Watch;
+
+static void watch_close(Watch *w)
 {
-    Progress progress = progress_open("train", t->at.step, t->steps);
-    int      status = 0;
-    while (t->at.step < t->steps && !status) {
+    metadata_close(&w->metadata);
+    prompt_lines_close(&w->prompts);
+    report_close(w->report);
+}
+
+/* The log comes last: opening it cuts off what an earlier run left. */
+static int watch_open(Watch *w, const Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    char               path[PATH_SIZE], dir[PATH_SIZE];
+    *w = (Watch){ 0 };
+    if (path_join(path, c->output_dir, "log.csv") || metadata_open(&w->metadata, t) || preview_open(&w->prompts, t)) return -1;
+    if (!c->no_report && !(w->report = report_open(t))) return -1;
+    if (log_open(&w->log, path, t->at.step)) return -1;
+    if (!c->logging_dir || (path_join(dir, c->logging_dir, c->output_name) == 0 && log_events(&w->log, dir, t->at.step) == 0)) return 0;
+    log_close(&w->log);
+    return -1;
+}
+
+/* Behind a step: what is due. */
+static int watch_step(Watch *w, Trainer *t, const TrainReport *report)
+{
+    if (log_step(&w->log, &t->at, report) || save_due(t, &w->metadata) || preview_step(&w->prompts, t) < 0) return -1;
+    return w->report ? report_write(w->report, 0) : 0;
+}
+
+static int run_steps(Trainer *t, Watch *w)
+{
+    const TrainConfig *c = t->config;
+    Progress           progress = progress_open("train", t->at.step, t->steps);
+    int                status = t->at.step == 0 && preview_step(&w->prompts, t) < 0 ? -1 : 0, dumped = c->dump ? t->at.step + c->dump_steps : 0;
+    while (t->at.step < t->steps && !status && !stop_wanted()) {
         TrainReport report;
-        status = trainer_step(t, &report) || log_step(log, &t->at, &report) || save_due(t) ? -1 : 0;
-        if (!status && !t->config->quiet) progress_update(&progress, t->at.step, "loss %.4f (average %.4f)", report.loss, log_average(log));
+        status = t->at.step < dumped ? step_dump_run(t, &report, c->dump) : trainer_step(t, &report);
+        if (!status) status = watch_step(w, t, &report);
+        if (!status && !c->quiet) progress_update(&progress, t->at.step, "loss %.4f (average %.4f)", report.loss, log_average(&w->log));
     }
-    if (!t->config->quiet) progress_close(&progress);
+    if (!c->quiet) progress_close(&progress);
     return status;
 }
 
@@ -124,22 +151,37 @@ static void print_end(const Trainer *t)
     fprintf(stderr, "wrote %s; peak memory %.0f MB\n", path, (double)use.ru_maxrss / 1024);
 }
 
+/* A signal came: the LoRA and the state of this step, whatever was asked for, and how to go on from them. */
+static int save_stopped(const Trainer *t, Metadata *m)
+{
+    char mark[32], state[PATH_SIZE];
+    snprintf(mark, sizeof mark, step_mark, t->at.step);
+    if (output_path(state, t->config, mark, "-state") || save(t, m, mark, 1)) return -1;
+    fprintf(stderr, "%s after step %d of %d: saved; go on with --resume %s\n", stop_wanted(), t->at.step, t->steps, state);
+    return 0;
+}
+
 int train_run(const TrainConfig *config)
 {
     Trainer t;
-    Log     log;
-    char    path[PATH_SIZE];
-    if (path_join(path, config->output_dir, "log.csv") || dir_make(config->output_dir) || trainer_open(&t, config)) return -1;
+    Watch   w = { 0 };
+    if (config->dry_run) return dry_run(config, stdout);
+    if (dry_run_check(config)) return -1;
+    stop_listen();
+    if (dir_make(config->output_dir) || trainer_open(&t, config)) return -1;
     int status = config->resume ? state_load(&t, config->resume) : 0;
     if (!status && t.at.step >= t.steps)
         status = err("%s: has %d steps already; nothing is left of %d", config->resume ? config->resume : "plan", t.at.step, t.steps);
     if (!status && !config->quiet) print_plan(&t), print_memory(&t);
-    if (!status && (status = log_open(&log, path, t.at.step)) == 0) {
-        status = run_steps(&t, &log);
-        if (log_close(&log)) status = -1;
+    if (!status && (status = watch_open(&w, &t)) == 0) {
+        status = run_steps(&t, &w);
+        if (log_close(&w.log)) status = -1;
     }
-    if (!status) status = save(&t, "");
-    if (!status && !config->quiet) print_end(&t);
+    int stopped = !status && t.at.step < t.steps;
+    if (!status) status = stopped ? save_stopped(&t, &w.metadata) : save(&t, &w.metadata, "", config->save_state);
+    if (!status && w.report) status = report_write(w.report, 1);
+    if (!status && !stopped && !config->quiet) print_end(&t);
+    watch_close(&w);
     trainer_close(&t);
-    return status;
+    return status ? -1 : stopped;
 }

@@ -6,5 +6,6 @@
 #define TRAIN_RUN_H
 #include "train/config.h"
 
-int train_run(const TrainConfig *config);               /* config: checked. 0, or -1 and err() */
+/* config: checked. 0; 1: SIGINT or SIGTERM came, the step was finished, LoRA and state are saved; -1 and err(). */
+int train_run(const TrainConfig *config);
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char file_name[] = "state.safetensors", format[] = "sdlora-state-1";
 
@@ -56,7 +57,8 @@ static int settings(Settings *s, const Trainer *t)
     put(s, "set", "%s", c->set);
     put(s, "pictures", "%s", pictures);
     put(s, "resolution", "%d,%d", t->w, t->h);
-    put(s, "buckets", "%d,%d", t->buckets.count, t->buckets.rules.step);
+    const BucketRules *rules = &t->buckets.rules;
+    put(s, "buckets", "%d,%d,%d,%d,%d", rules->many, rules->no_upscale, rules->step, rules->min, rules->max);
     put(s, "network_dim", "%d", c->network_dim);
     put(s, "network_alpha", "%.17g", c->network_alpha);
     put(s, "conv_dim", "%d", c->conv_dim);
@@ -73,6 +75,7 @@ static int settings(Settings *s, const Trainer *t)
     put(s, "max_grad_norm", "%.17g", c->max_grad_norm);
     put(s, "min_snr_gamma", "%.17g", c->min_snr_gamma);
     put(s, "prediction", "%s", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon");
+    put(s, "flip_aug", "%d", c->flip_aug);
     put(s, "shuffle_caption", "%d", c->shuffle_caption);
     put(s, "keep_tokens", "%d", c->keep_tokens);
     put(s, "caption_dropout_rate", "%.17g", c->caption_dropout_rate);
@@ -118,6 +121,12 @@ int state_save(const Trainer *t, const char *dir)
     if (!status) status = safetensors_write(path, e, BLOCKS, pair, n);
     for (int i = 0; i < BLOCKS; i++) free((void *)e[i].data);
     return status;
+}
+
+void state_remove(const char *dir)
+{
+    char path[PATH_SIZE];
+    if (path_join(path, dir, file_name) == 0 && unlink(path) == 0) rmdir(dir);
 }
 
 /* ---- resuming ---- */

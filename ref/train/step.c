@@ -1,13 +1,21 @@
 #include "train/step.h"
 #include <stdlib.h>
 
+/* Text states: computed, in the mode of what trains the text encoder, or given. */
+static Var *text_of(Tape *t, const Checkpoint *model, const StepBatch *b, TapeMode mode)
+{
+    tape_reset(t, mode);
+    if (!b->text) return clip_forward(t, &model->clip, tape_constant(t, T_I32, tensor_of((void *)b->ids, T_I32, b->n, 1, b->tokens, 1)));
+    Var *text = tape_constant(t, t->set->act, tensor_of((void *)b->text, t->set->act, b->n, 1, b->tokens, model->clip.config.width));
+    tape_name(t, text, "text.hidden");
+    return text;
+}
+
 int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatch *b, TapeMode mode, double share, double *loss)
 {
     Set *set = t->set;
     int  n = b->n, c0 = model->unet.config.channels[0];
-    tape_reset(t, lora->text_group >= 0 ? mode : TAPE_INFER);
-    Var *ids = tape_constant(t, T_I32, tensor_of((void *)b->ids, T_I32, n, 1, b->tokens, 1));
-    Var *text = clip_forward(t, &model->clip, ids);
+    Var *text = text_of(t, model, b, lora->text_group >= 0 ? mode : TAPE_INFER);
     tape_mode(t, mode);
     Var *x = tape_constant(t, set->act, tensor_of((void *)b->x, T_F64, n, b->h, b->w, b->c));
     Var *sines = tape_constant(t, set->act, tensor_of((void *)b->sines, T_F64, n, 1, 1, c0));
@@ -45,7 +53,7 @@ int step_memory(StepMemory *m, const char *path, const Set *like, const LoraRule
     Set       *set = set_null(like);
     int        status = set ? checkpoint_describe(&model, path, set) : -1;
     if (!status) {
-        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens };
+        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : set };      /* any address */
         status = replay(m, &model, set, rules, &b, mode);
         checkpoint_close(&model);
     }

@@ -7,12 +7,13 @@
 typedef struct {
     int            n, h, w, c, tokens;
     const int32_t *ids;                                 /* (n,tokens) */
+    const void    *text;                                /* (n,tokens,width), type act: the text's states, where the text encoder is frozen; or NULL */
     const double  *x, *target;                          /* noisy latents; what the model should say of them */
     const double  *sines;                               /* (n,channels[0]): unet_time */
     const double  *weight;                              /* (n): of each image's loss */
 } StepBatch;
 
-/* Adds to the gradients of lora's block the gradient of share * sum over n of loss[n], loss[n] = weight[n] * mean |model(x) - target|^2, and downloads loss (n).
+/* Adds to the gradients of lora's block the gradient of share * sum over n of loss[n], loss[n] = weight[n] * mean |model(x) - target|^2, and downloads it.
  * mode: TAPE_TRAIN or TAPE_CHECKPOINT, the same bits. 0, or -1 and err(). */
 int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatch *b, TapeMode mode, double share, double *loss);
 

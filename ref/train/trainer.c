@@ -1,14 +1,17 @@
 #include "train/trainer.h"
 #include "base/err.h"
 #include "text/caption.h"
+#include "train/diagnose.h"
 #include "train/lr_schedule.h"
+#include "train/step_dump.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 /* ---- opening ---- */
 
-static int open_buckets(Trainer *t)
+/* Pictures that fit no bucket are problems, and left out. */
+static int open_buckets(Trainer *t, Problems *problems)
 {
     const TrainConfig *c = t->config;
     int                step = checkpoint_step(&t->pipeline.model), reso = c->bucket_reso_steps;
@@ -20,12 +23,14 @@ static int open_buckets(Trainer *t)
     t->repeats = calloc((size_t)t->concepts.pictures, sizeof *t->repeats);
     if (!t->fit || !t->repeats) return err("out of memory for %d pictures", t->concepts.pictures);
     if (buckets_open(&t->buckets, &rules)) return -1;
-    for (int i = 0; i < t->concepts.pictures; i++) {
+    for (int i = 0; i < t->concepts.pictures;) {
         const Picture *p = &t->concepts.picture[i];
         t->repeats[i] = t->concepts.concept[p->concept].repeats;
-        if (buckets_fit(&t->fit[i], &t->buckets, p->path, p->w, p->h)) return -1;
+        if (buckets_fit(&t->fit[i], &t->buckets, p->path, p->w, p->h) == 0) i++;
+        else if (problems_take(problems)) return -1;
+        else concepts_drop(&t->concepts, i);
     }
-    return 0;
+    return t->concepts.pictures ? 0 : err("%s: no picture is left to train on", c->train_data_dir);
 }
 
 static int open_plan(Trainer *t)
@@ -42,7 +47,7 @@ static int open_plan(Trainer *t)
     return 0;
 }
 
-static LoraRules rules_of(const TrainConfig *c)
+LoraRules trainer_lora_rules(const TrainConfig *c)
 {
     return (LoraRules){ c->network_dim, c->conv_dim, c->network_alpha, c->conv_alpha, !c->network_train_text_encoder_only, !c->network_train_unet_only };
 }
@@ -63,7 +68,7 @@ static size_t free_memory(void)
 static int open_memory(Trainer *t)
 {
     const TrainConfig *c = t->config;
-    LoraRules          rules = rules_of(c);
+    LoraRules          rules = trainer_lora_rules(c);
     BucketSize         size = t->buckets.size[0];
     int                factor = vae_factor(&t->pipeline.model.vae.config);
     for (int i = 1; i < t->buckets.count; i++)
@@ -78,10 +83,12 @@ static int open_memory(Trainer *t)
     }
 }
 
+int trainer_plan(Trainer *t, Problems *problems) { return open_buckets(t, problems) || open_plan(t) || open_memory(t) ? -1 : 0; }
+
 static int open_lora(Trainer *t)
 {
     const TrainConfig *c = t->config;
-    LoraRules          rules = rules_of(c);
+    LoraRules          rules = trainer_lora_rules(c);
     if (lora_attach(&t->lora, &t->pipeline.model, &rules)) return -1;
     return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
 }
@@ -94,26 +101,38 @@ static int open_batch(Trainer *t)
         size_t count = (size_t)t->latents.latent[i].w * (size_t)t->latents.latent[i].h * (size_t)t->latents.latent[i].c;
         if (count > one) one = count;
     }
+    t->latent = malloc(n * one * sizeof *t->latent);
+    t->noise = malloc(n * one * sizeof *t->noise);
     t->x = malloc(n * one * sizeof *t->x);
     t->target = malloc(n * one * sizeof *t->target);
-    t->noise = malloc(2 * one * sizeof *t->noise);
     t->weight = malloc(n * sizeof *t->weight);
     t->loss = malloc(n * sizeof *t->loss);
     t->sines = malloc(n * (size_t)t->pipeline.model.unet.config.channels[0] * sizeof *t->sines);
+    t->timestep = malloc(n * sizeof *t->timestep);
     t->ids = malloc(n * (size_t)t->pipeline.tokenizer.length * sizeof *t->ids);
-    return t->x && t->target && t->noise && t->weight && t->loss && t->sines && t->ids ? 0 : err("out of memory for a batch of %d pictures", t->config->train_batch_size);
+    if (t->lora.text_group < 0 && (text_states_open(&t->texts, &t->pipeline) || !(t->text = malloc(n * t->texts.bytes))))
+        return err("out of memory for the text states of a batch");
+    if (t->latent && t->noise && t->x && t->target && t->weight && t->loss && t->sines && t->timestep && t->ids) return 0;
+    return err("out of memory for a batch of %d pictures", t->config->train_batch_size);
+}
+
+static int open_latents(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    char               dir[PATH_SIZE];
+    LatentRules        rules = { c->cache_latents_to_disk ? dir : NULL, c->pretrained_model_name_or_path, c->flip_aug, c->alpha_background, c->quiet };
+    if (path_join(dir, c->train_data_dir, ".latents")) return -1;
+    return latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, &rules);
 }
 
 int trainer_open(Trainer *t, const TrainConfig *config)
 {
     *t = (Trainer){ .config = config };
-    if (concepts_open(&t->concepts, config->train_data_dir, config->caption_extension)) return -1;
+    if (concepts_open(&t->concepts, config->train_data_dir, config->caption_extension, NULL)) return -1;
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
     if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
-    if (opened && !open_buckets(t) && !open_plan(t) && !open_memory(t) && !latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, config->quiet) &&
-        !open_lora(t) && !open_batch(t))
-        return 0;
+    if (opened && !trainer_plan(t, NULL) && !open_latents(t) && !open_lora(t) && !open_batch(t)) return 0;
     if (opened) trainer_close(t);
     else concepts_close(&t->concepts);
     return -1;
@@ -123,19 +142,23 @@ void trainer_close(Trainer *t)
 {
     if (t->lora.module) lora_detach(&t->lora);
     latents_close(&t->latents);
+    text_states_close(&t->texts);
     batches_close(&t->batches);
     buckets_close(&t->buckets);
     concepts_close(&t->concepts);
     pipeline_close(&t->pipeline);
     free(t->fit);
     free(t->repeats);
+    free(t->latent);
+    free(t->noise);
     free(t->x);
     free(t->target);
-    free(t->noise);
     free(t->weight);
     free(t->loss);
     free(t->sines);
+    free(t->timestep);
     free(t->ids);
+    free(t->text);
     *t = (Trainer){ 0 };
 }
 
@@ -162,9 +185,10 @@ static int make_sample(Trainer *t, int j, int place)
     uint64_t           seed = (uint64_t)c->seed;
     uint32_t           epoch = (uint32_t)t->at.epoch, p = (uint32_t)place;
     Rng latent = rng_open(seed, RNG_LATENT, epoch, p), noise = rng_open(seed, RNG_NOISE, epoch, p), time = rng_open(seed, RNG_TIMESTEP, epoch, p);
-    double            *x0 = t->noise, *e = t->noise + one, *x = t->x + (size_t)j * one, *target = t->target + (size_t)j * one;
-    int                step = (int)rng_below(&time, (uint32_t)s->timesteps);
-    latent_draw(x0, &t->latents, picture, &latent);
+    double            *x0 = t->latent + (size_t)j * one, *e = t->noise + (size_t)j * one, *x = t->x + (size_t)j * one, *target = t->target + (size_t)j * one;
+    int                step = t->timestep[j] = (int)rng_below(&time, (uint32_t)s->timesteps);
+    Rng                flip = rng_open(seed, RNG_FLIP, epoch, p);
+    latent_draw(x0, &t->latents, picture, c->flip_aug && rng_uniform(&flip) < 0.5, &latent);
     for (size_t k = 0; k < one; k++) e[k] = rng_normal(&noise);
     schedule_noised(x, s, step, x0, e, one);
     schedule_target(target, s, step, x0, e, one);
@@ -173,15 +197,29 @@ static int make_sample(Trainer *t, int j, int place)
     return sample_caption(t, &t->concepts.picture[picture], place, t->ids + (size_t)j * (size_t)t->pipeline.tokenizer.length);
 }
 
-/* Forward and back over batch b, whose loss counts `share` of the step's. *loss += share * the batch's mean. */
-static int run_batch(Trainer *t, const Batch *b, double share, double *loss)
+/* Forward and back over batch b, whose loss counts `share` of the step's. report->loss += share * the batch's mean. */
+static int run_batch(Trainer *t, const Batch *b, double share, TrainReport *report)
 {
     const Latent *z = &t->latents.latent[t->batches.picture[b->first]];
     for (int j = 0; j < b->n; j++)
         if (make_sample(t, j, b->first + j)) return -1;
-    StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, t->ids, t->x, t->target, t->sines, t->weight };
-    if (step_pass(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch, t->mode, share / b->n, t->loss)) return -1;
-    for (int j = 0; j < b->n; j++) *loss += t->loss[j] * share / b->n;
+    for (int j = 0; t->text && j < b->n; j++)
+        if (text_states_get((char *)t->text + (size_t)j * t->texts.bytes, &t->texts, t->ids + j * t->pipeline.tokenizer.length)) return -1;
+    StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, t->ids, t->text, t->x, t->target, t->sines, t->weight };
+    if (t->dump) step_dump_batch(t, b, &batch);
+    int status = step_pass(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch, t->mode, share / b->n, t->loss);
+    t->pipeline.tape.tap = NULL;
+    if (status) return -1;
+    dump_host(t->dump, tensor_of(t->loss, T_F64, b->n, 1, 1, 1), 1, "train.loss_each");
+    for (int j = 0; j < b->n; j++) {
+        if (!isfinite(t->loss[j]))
+            return err("step %d: the loss of %s is %g, and %s is not finite; the weights are those of step %d", t->at.step + 1,
+                       t->concepts.picture[t->batches.picture[b->first + j]].path, t->loss[j],
+                       diagnose_forward(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch).s, t->at.step);
+        int band = BANDS * t->timestep[j] / t->pipeline.schedule.timesteps;
+        report->loss += t->loss[j] * share / b->n;
+        report->band_loss[band] += t->loss[j], report->band_samples[band]++;
+    }
     return 0;
 }
 
@@ -210,7 +248,8 @@ static int update(Trainer *t, TrainReport *report)
     if (params_update(params, &u) || params_control(params, CTL_SUMSQ, &sumsq) || params_control(params, CTL_BAD, &bad) || params->set->sync(params->set))
         return -1;
     report->norm = sqrt(sumsq);
-    if (bad != 0) return err("step %d: a gradient is not finite; the weights are those of step %d", t->at.step + 1, t->at.step);
+    if (bad != 0)
+        return err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s, t->at.step);
     return 0;
 }
 
@@ -219,10 +258,11 @@ int trainer_step(Trainer *t, TrainReport *report)
     *report = (TrainReport){ .loss = 0 };
     if (open_epoch(t) || params_clear(&t->lora.params)) return -1;
     int accumulate = t->config->gradient_accumulation_steps, left = t->epoch_batches - t->at.batch, count = left < accumulate ? left : accumulate;
-    for (int k = 0; k < count; k++)                     /* a short group at an epoch's end is still divided by the full number, as in kohya */
-        if (run_batch(t, &t->batches.batch[t->at.batch + k], 1.0 / accumulate, &report->loss)) return -1;
+    for (int k = 0; k < count; k++) {                   /* a short group at an epoch's end is still divided by the full number, as in kohya */
+        if (accumulate > 1) dump_prefix(t->dump, "batch.%d.", k);
+        if (run_batch(t, &t->batches.batch[t->at.batch + k], 1.0 / accumulate, report)) return -1;
+    }
     report->loss *= (double)accumulate / count;
-    if (!isfinite(report->loss)) return err("step %d: the loss is %g; the weights are those of step %d", t->at.step + 1, report->loss, t->at.step);
     if (update(t, report)) return -1;
     t->at.step++;
     t->at.batch += count;

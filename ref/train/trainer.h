@@ -7,6 +7,8 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 #include "data/latents.h"
+#include "data/text_states.h"
+#include "nn/dump.h"
 #include "train/config.h"
 #include "train/step.h"
 
@@ -14,8 +16,12 @@ typedef struct {
     int step, epoch, batch;                             /* steps done; epoch, from 0, and batch in it that come next */
 } TrainPosition;
 
+enum { BANDS = 4 };                                     /* of the noise: timesteps 0 to 249, 250 to 499, ... of 1000 */
+
 typedef struct {
     double loss;                                        /* mean over the step's batches */
+    double band_loss[BANDS];                            /* the same by band: sum over its samples; their number */
+    int    band_samples[BANDS];
     double norm;                                        /* L2 of all gradients, before clipping */
     double lr_text, lr_unet;                            /* 0: that half is not trained */
 } TrainReport;
@@ -28,6 +34,7 @@ typedef struct {
     BucketFit         *fit;                             /* one a picture */
     int               *repeats;                         /* one a picture */
     Latents            latents;
+    TextStates         texts;                           /* where the text encoder is frozen */
     Lora               lora;
     int                w, h;                            /* resolution asked for, or the model's own */
     int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
@@ -36,12 +43,19 @@ typedef struct {
     TrainPosition      at;
     Batches            batches;                         /* of epoch `batches_epoch`; -1: none */
     int                batches_epoch;
-    double            *x, *target, *noise, *weight, *loss, *sines;                 /* host memory of one batch */
-    int32_t           *ids;
+    double            *latent, *noise, *x, *target, *weight, *loss, *sines; /* host memory of one batch */
+    int32_t           *timestep, *ids;
+    void              *text;                            /* (train_batch_size,tokens,width); NULL where the text encoder is trained */
+    Dump              *dump;                            /* where the step sets its values aside; NULL: nowhere */
 } Trainer;
 
 int  trainer_open(Trainer *t, const TrainConfig *config);       /* 0, or -1 and err(); nothing is left to close */
 void trainer_close(Trainer *t);
+
+/* What the run will do: buckets, batches, steps, memory. t holds the configuration, the pictures and the model, of which a description is enough. Pictures
+ * that fit no bucket are left out; where problems is NULL the first ends it. 0, or -1 and err(). A part of trainer_open. */
+int       trainer_plan(Trainer *t, Problems *problems);
+LoraRules trainer_lora_rules(const TrainConfig *config);
 
 /* One step from t->at, which moves on. -1 and err(): the loss or a gradient is not finite (the weights are as before the step), or no memory. */
 int trainer_step(Trainer *t, TrainReport *report);

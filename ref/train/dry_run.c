@@ -1,0 +1,308 @@
+#include "train/dry_run.h"
+#include "base/err.h"
+#include "io/file.h"
+#include "train/preview.h"
+#include "train/trainer.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A trainer without a model's numbers, and how far it came. */
+typedef struct {
+    Trainer  trainer;
+    Set     *null;                                      /* holds the description of the model */
+    int      pictures, model, planned, lora;            /* is this part there? */
+    Problems problems;
+} Look;
+
+/* ---- looking ---- */
+
+/* Takes what err() says as a problem where status is not 0. Running out of memory for that ends the program's patience: -1. */
+static int note(Look *l, int status) { return status ? problems_take(&l->problems) : 0; }
+
+/* The files of a diffusers folder, all of them, so that a download cut short is seen at once. */
+static int look_at_files(Look *l)
+{
+    static const char *const files[] = { "model_index.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt",
+                                         "text_encoder/config.json", "text_encoder/model.safetensors", "unet/config.json",
+                                         "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors" };
+    const char *folder = l->trainer.config->pretrained_model_name_or_path;
+    char        path[PATH_SIZE], missing[512] = "";
+    for (size_t i = 0; i < sizeof files / sizeof *files && is_dir(folder); i++) {
+        if (path_join(path, folder, files[i])) return note(l, -1);
+        if (!is_file(path)) {
+            size_t used = strlen(missing);
+            snprintf(missing + used, sizeof missing - used, "%s%s", used ? ", " : "", files[i]);
+        } else if (!strcmp(path_extension(path), ".safetensors")) {
+            Safetensors *weights = safetensors_open(path);
+            if (note(l, weights ? 0 : -1)) return -1;
+            safetensors_close(weights);
+        }
+    }
+    return *missing ? err("%s: files of the model are missing: %s", folder, missing), note(l, -1) : 0;
+}
+
+static int look_at_model(Look *l)
+{
+    Trainer  *t = &l->trainer;
+    Pipeline *p = &t->pipeline;
+    int       before = l->problems.count;
+    if (!(p->set = set_open(t->config->set))) return note(l, -1);
+    if (!(l->null = set_null(p->set)) || look_at_files(l)) return -1;
+    if (l->problems.count > before) return 0;
+    int status = checkpoint_describe(&p->model, t->config->pretrained_model_name_or_path, l->null);
+    if (!status) status = tokenizer_open(&p->tokenizer, p->model.tokenizer);
+    l->model = !status;
+    return note(l, status);
+}
+
+static int look_at_pictures(Look *l)
+{
+    const TrainConfig *c = l->trainer.config;
+    Concepts          *concepts = &l->trainer.concepts;
+    int                before = l->problems.count;
+    if (concepts_open(concepts, c->train_data_dir, c->caption_extension, &l->problems)) return note(l, -1);
+    if (concepts_check(concepts, &l->problems, c->quiet)) return -1;
+    l->pictures = concepts->pictures > 0;
+    if (!l->pictures && l->problems.count == before) err("%s: no picture to train on", c->train_data_dir);
+    return l->pictures || l->problems.count > before ? 0 : note(l, -1);
+}
+
+/* The folder of the results, or the nearest above it that is there, must take new files. */
+static int look_at_output(Look *l)
+{
+    char path[PATH_SIZE];
+    if (path_join(path, l->trainer.config->output_dir, "")) return note(l, -1);
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/';) path[--n] = 0;
+    while (!is_dir(path) && access(path, F_OK)) {
+        char *slash = strrchr(path, '/');
+        if (!slash) strcpy(path, ".");
+        else slash[slash == path] = 0;
+    }
+    if (!is_dir(path)) return err("--output_dir %s: %s is a file, not a folder", l->trainer.config->output_dir, path), note(l, -1);
+    return note(l, access(path, W_OK | X_OK) ? err("--output_dir %s: cannot be written: %s", l->trainer.config->output_dir, strerror(errno)) : 0);
+}
+
+static int look_at_inputs(Look *l)
+{
+    const TrainConfig *c = l->trainer.config;
+    Safetensors       *file = NULL;
+    int                status = c->network_weights && !(file = safetensors_open(c->network_weights));
+    safetensors_close(file);
+    if (note(l, status)) return -1;
+    if (c->resume && access(c->resume, R_OK)) return err("--resume %s: %s", c->resume, strerror(errno)), note(l, -1);
+    return note(l, preview_check(c));
+}
+
+static int look(Look *l, const TrainConfig *config)
+{
+    *l = (Look){ .trainer = { .config = config } };
+    if (look_at_pictures(l) || look_at_model(l) || look_at_inputs(l) || look_at_output(l)) return -1;
+    if (!l->pictures || !l->model) return 0;
+    int before = l->problems.count;
+    l->planned = trainer_plan(&l->trainer, &l->problems) == 0;
+    if (!l->planned) return l->trainer.concepts.pictures || l->problems.count == before ? note(l, -1) : 0;
+    LoraRules rules = trainer_lora_rules(config);
+    l->lora = lora_attach(&l->trainer.lora, &l->trainer.pipeline.model, &rules) == 0;
+    return note(l, !l->lora);
+}
+
+static void look_close(Look *l)
+{
+    trainer_close(&l->trainer);
+    problems_close(&l->problems);
+    free(l->null);
+}
+
+/* ---- telling ---- */
+
+/* Tokens of a caption beyond what the text encoder reads; *tokens: all of them. */
+static int beyond(const Tokenizer *tok, const char *caption, int *tokens)
+{
+    *tokens = tokenizer_encode(tok, caption, NULL, 0);
+    return *tokens > tok->length - 2 ? *tokens - (tok->length - 2) : 0;
+}
+
+static void print_captions(FILE *out, const Look *l)
+{
+    const Tokenizer *tok = &l->trainer.pipeline.tokenizer;
+    const Concepts  *c = &l->trainer.concepts;
+    double           sum = 0;
+    int              most = 0, over = 0, tokens;
+    for (int i = 0; i < c->pictures; i++) {
+        over += beyond(tok, c->picture[i].caption, &tokens) > 0;
+        sum += tokens;
+        if (tokens > most) most = tokens;
+    }
+    fprintf(out, "\ncaptions     %.1f tokens on average, %d at most; the text encoder reads %d\n", sum / c->pictures, most, tok->length - 2);
+    if (over) fprintf(out, "             too long: %d; the end is not read of\n", over);
+    for (int i = 0; i < c->pictures; i++) {
+        int cut = beyond(tok, c->picture[i].caption, &tokens);
+        if (cut) fprintf(out, "             %s: %d of %d tokens\n", c->picture[i].path, cut, tokens);
+    }
+}
+
+/* Share of a resized picture that is cut away. */
+static double cut_away(const BucketFit *f, BucketSize size) { return 1 - (double)size.w * size.h / ((double)f->w * f->h); }
+
+/* Is the picture itself smaller than what is asked of it? */
+static int enlarged(const BucketFit *f, const Picture *p) { return f->w > p->w || f->h > p->h; }
+
+/* Bucket b, or all of them where b is -1; nothing for a bucket without pictures. Returns how many samples it has. */
+static int print_bucket(FILE *out, const Trainer *t, int b)
+{
+    int    pictures = 0, samples = 0, larger = 0, batch = t->config->train_batch_size;
+    double cut = 0, most = 0;
+    char   name[32] = "all";
+    for (int i = 0; i < t->concepts.pictures; i++) {
+        if (b >= 0 && t->fit[i].bucket != b) continue;
+        double share = cut_away(&t->fit[i], t->buckets.size[t->fit[i].bucket]);
+        pictures++, samples += t->repeats[i], larger += enlarged(&t->fit[i], &t->concepts.picture[i]);
+        cut += share;
+        if (share > most) most = share;
+    }
+    if (b >= 0) snprintf(name, sizeof name, "%dx%d", t->buckets.size[b].w, t->buckets.size[b].h);
+    int batches = b < 0 ? t->epoch_batches : (samples + batch - 1) / batch;
+    if (pictures)
+        fprintf(out, "%-11s  %8d  %8d  %8d  %8.1f%%  %8.1f%%  %8d\n", name, pictures, samples, batches, 100 * cut / pictures, 100 * most, larger);
+    return samples;
+}
+
+/* A bucket whose samples are no multiple of the batch size ends with a smaller batch: nothing is left out. */
+static void print_buckets(FILE *out, const Trainer *t)
+{
+    int used = 0, smaller = 0;
+    fprintf(out, "\n%-11s  %8s  %8s  %8s  %9s  %9s  %8s\n", t->config->enable_bucket ? "bucket" : "size", "pictures", "samples", "batches", "cut off",
+            "at most", "enlarged");
+    for (int b = 0; b < t->buckets.count; b++) {
+        int samples = print_bucket(out, t, b);
+        used += samples > 0, smaller += samples % t->config->train_batch_size > 0;
+    }
+    if (used > 1) print_bucket(out, t, -1);
+    if (smaller) fprintf(out, "             %d of these end%s an epoch with a batch of fewer pictures\n", smaller, smaller == 1 ? "s" : "");
+}
+
+/* The picture that loses most, and every one that is shown larger than it is, while there are few. */
+static void print_extremes(FILE *out, const Trainer *t)
+{
+    enum { FEW = 8 };
+    int    count = 0, worst = 0;
+    double most = 0;
+    for (int i = 0; i < t->concepts.pictures; i++) {
+        double share = cut_away(&t->fit[i], t->buckets.size[t->fit[i].bucket]);
+        if (share > most) most = share, worst = i;
+        count += enlarged(&t->fit[i], &t->concepts.picture[i]);
+    }
+    const Picture *p = &t->concepts.picture[worst];
+    if (most >= 0.001) fprintf(out, "cut off most %s, %dx%d: %.1f%%\n", p->path, p->w, p->h, 100 * most);
+    for (int i = 0; i < t->concepts.pictures && count <= FEW; i++) {
+        p = &t->concepts.picture[i];
+        if (enlarged(&t->fit[i], p)) fprintf(out, "enlarged     %s, %dx%d to %dx%d\n", p->path, p->w, p->h, t->fit[i].w, t->fit[i].h);
+    }
+}
+
+static void print_lora(FILE *out, const Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    const Lora        *l = &t->lora;
+    size_t             numbers = 0;
+    int                convolutions = 0, text = 0;
+    for (int i = 0; i < l->params.params; i++) {
+        const Param *p = &l->params.param[i];
+        numbers += (size_t)p->o * (size_t)p->k * (size_t)p->k * (size_t)p->i;
+    }
+    for (int i = 0; i < l->modules; i++) {
+        convolutions += !layer_is_linear(l->module[i].layer);
+        text += l->module[i].adapter.group == l->text_group;
+    }
+    fprintf(out, "\nLoRA         %d modules: %d in the UNet, %d in the text encoder\n", l->modules, l->modules - text, text);
+    fprintf(out, "             %d linear, rank %d, alpha %g: what they learn counts %g times\n", l->modules - convolutions, c->network_dim, c->network_alpha,
+            c->network_alpha / c->network_dim);
+    if (convolutions)
+        fprintf(out, "             %d convolutions, rank %d, alpha %g: %g times\n", convolutions, c->conv_dim, c->conv_alpha, c->conv_alpha / c->conv_dim);
+    fprintf(out, "             %zu trainable numbers, %.3g MB as %s\n", numbers, (double)(numbers * type_size(c->save_precision)) / 1e6,
+            type_name(c->save_precision));
+}
+
+static void print_steps(FILE *out, const Trainer *t)
+{
+    static const char *const way[] = { [LR_CONSTANT] = "constant", [LR_CONSTANT_WITH_WARMUP] = "constant", [LR_LINEAR] = "linear to 0",
+                                       [LR_COSINE] = "cosine to 0" };
+    const TrainConfig *c = t->config;
+    int                warmup = train_config_warmup(c, t->steps);
+    fprintf(out, "\nan epoch     %d samples in %d batches of up to %d", concepts_samples(&t->concepts), t->epoch_batches, c->train_batch_size);
+    if (c->gradient_accumulation_steps > 1) fprintf(out, ", %d of them a step", c->gradient_accumulation_steps);
+    fprintf(out, ": %d steps\n", t->epoch_steps);
+    fprintf(out, "the run      %d steps: %.4g epochs\n", t->steps, (double)t->steps / t->epoch_steps);
+    fprintf(out, "rate        ");
+    if (!c->network_train_text_encoder_only) fprintf(out, " UNet %g", c->unet_lr);
+    if (!c->network_train_unet_only) fprintf(out, "%s text encoder %g", c->network_train_text_encoder_only ? "" : ",", c->text_encoder_lr);
+    fprintf(out, "; %s", way[c->lr_scheduler]);
+    if (warmup) fprintf(out, " after %d steps of warm-up", warmup);
+    fprintf(out, "\nmemory       %.0f MB%s\n", (double)step_memory_total(&t->memory) / (1 << 20),
+            t->mode == TAPE_CHECKPOINT ? ", with gradient checkpointing" : "");
+}
+
+static void print_saves(FILE *out, const Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    char               file[PATH_SIZE], path[PATH_SIZE];
+    int                length = snprintf(file, sizeof file, "%s.safetensors", c->output_name);
+    if (length >= (int)sizeof file || path_join(path, c->output_dir, file)) return;
+    fprintf(out, "\nto write     %s at the end%s\n", path, is_file(path) ? "; it is there and will be replaced" : "");
+    if (c->save_every_n_epochs)
+        fprintf(out, "             %s-NNNNNN.safetensors every %d epochs: %d\n", c->output_name, c->save_every_n_epochs,
+                (t->steps - 1) / t->epoch_steps / c->save_every_n_epochs);
+    if (c->save_every_n_steps)
+        fprintf(out, "             %s-stepNNNNNNNN.safetensors every %d steps: %d\n", c->output_name, c->save_every_n_steps,
+                (t->steps - 1) / c->save_every_n_steps);
+    if (c->save_state) fprintf(out, "             beside each a folder to --resume from\n");
+}
+
+static void print_plan(FILE *out, const Look *l)
+{
+    const Trainer    *t = &l->trainer;
+    const Checkpoint *m = &t->pipeline.model;
+    if (t->concepts.pictures) concepts_print(&t->concepts, out);
+    if (l->model) {
+        if (t->concepts.pictures) print_captions(out, l);
+        fprintf(out, "%smodel        %s, made for %dx%d; sides are multiples of %d\n", t->concepts.pictures ? "" : "\n",
+                t->config->pretrained_model_name_or_path, m->native_w, m->native_h, checkpoint_step(m));
+    }
+    if (l->planned) print_buckets(out, t), print_extremes(out, t);
+    if (l->lora) print_lora(out, t);
+    if (l->planned) print_steps(out, t), print_saves(out, t);
+    fputc('\n', out);
+}
+
+/* ---- the two questions ---- */
+
+static int count_problems(int count) { return count ? err("%d problem%s", count, count == 1 ? "" : "s") : 0; }
+
+int dry_run(const TrainConfig *config, FILE *out)
+{
+    Look l;
+    int  status = look(&l, config);
+    if (!status) {
+        print_plan(out, &l);
+        problems_print(&l.problems, out);
+        if (!l.problems.count) fputs("no problems\n", out);
+        status = count_problems(l.problems.count);
+    }
+    look_close(&l);
+    return status;
+}
+
+int dry_run_check(const TrainConfig *config)
+{
+    Look l;
+    int  status = look(&l, config), count = l.problems.count;
+    if (!status && count == 1) status = err("%s", l.problems.text[0]);
+    else if (!status && count) {
+        problems_print(&l.problems, stderr);
+        status = err("%d problems; nothing was begun", count);
+    }
+    look_close(&l);
+    return status;
+}

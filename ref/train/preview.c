@@ -1,0 +1,76 @@
+#include "train/preview.h"
+#include "base/err.h"
+#include "io/file.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Kohya's steps and scale. The size is the run's own, cut to what the model can draw. */
+static PromptLine first_line(const Trainer *t)
+{
+    int step = checkpoint_step(&t->pipeline.model);
+    return (PromptLine){ .width = t->w / step * step, .height = t->h / step * step, .steps = 30, .seed = t->config->seed, .cfg_scale = 7.5 };
+}
+
+int preview_check(const TrainConfig *config)
+{
+    PromptLines prompts = { 0 };
+    int         status = config->sample_prompts ? prompt_lines_read(&prompts, config->sample_prompts, &(PromptLine){ .steps = 1 }, 0) : 0;
+    prompt_lines_close(&prompts);
+    return status;
+}
+
+int preview_open(PromptLines *prompts, const Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    *prompts = (PromptLines){ 0 };
+    if (!c->sample_prompts) return 0;
+    PromptLine first = first_line(t);
+    int        status = prompt_lines_read(prompts, c->sample_prompts, &first, 1);
+    for (int i = 0; i < prompts->count && !status; i++) {
+        PromptLine *line = &prompts->line[i];
+        if (!line->width) line->width = first.width;
+        if (!line->height) line->height = first.height;
+        line->seed = (uint32_t)line->seed;
+        status = pipeline_takes(&t->pipeline, line->width, line->height);
+    }
+    if (status) prompt_lines_close(prompts);
+    return status;
+}
+
+/* What the names of the pictures say of the time: "e000002", "000100", or "" where none are due. Where an epoch and a number of steps end together it is the
+ * epoch's. */
+static void due(char mark[16], const TrainConfig *c, TrainPosition at)
+{
+    int epoch = at.batch == 0 && at.step > 0 && c->sample_every_n_epochs && at.epoch % c->sample_every_n_epochs == 0;
+    int step = at.step > 0 && c->sample_every_n_steps && at.step % c->sample_every_n_steps == 0;
+    *mark = 0;
+    if (epoch || (at.step == 0 && c->sample_at_first)) snprintf(mark, 16, "e%06d", at.epoch);
+    else if (step) snprintf(mark, 16, "%06d", at.step);
+}
+
+static int draw(Trainer *t, const PromptLine *line, const char *dir, const char *mark, int place)
+{
+    const TrainConfig *c = t->config;
+    SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale };
+    SamplePicture      picture = { line->prompt, line->negative_prompt, (uint32_t)line->seed };
+    char               file[PATH_SIZE], path[PATH_SIZE], lora[PATH_SIZE], text[MAX_PARAMETERS];
+    Image              image;
+    snprintf(file, sizeof file, "%s_%s_%02d_%u.png", c->output_name, mark, place, picture.seed);
+    snprintf(lora, sizeof lora, " <lora:%s:1>", c->output_name);
+    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, c->pretrained_model_name_or_path);
+    if (path_join(path, dir, file) || pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL)) return -1;
+    int status = image_save(path, &image, text);
+    image_free(&image);
+    return status;
+}
+
+int preview_step(const PromptLines *prompts, Trainer *t)
+{
+    char mark[16], dir[PATH_SIZE];
+    due(mark, t->config, t->at);
+    if (!prompts->count || !*mark) return 0;
+    if (path_join(dir, t->config->output_dir, "sample") || dir_make(dir)) return -1;
+    for (int i = 0; i < prompts->count; i++)
+        if (draw(t, &prompts->line[i], dir, mark, i)) return -1;
+    return 1;
+}
