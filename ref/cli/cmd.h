@@ -1,15 +1,20 @@
 /* cmd.h - the commands of sdlora. */
 #ifndef CLI_CMD_H
 #define CLI_CMD_H
+#include "base/version.h"
 #include "diffusion/sample_config.h"
 #include "train/config.h"
 #include <stdio.h>
 
-#define SDLORA_VERSION "0.1.0"
+typedef struct {
+    const char *file;
+    bool        verbose, json;
+} InfoConfig;
 
 /* The work itself: main.c has parsed and checked the configuration. 0, or -1 and err(). */
-int cmd_train(const TrainConfig *config);
+int cmd_train(const TrainConfig *config);               /* or 1: stopped by a signal, everything saved */
 int cmd_sample(const SampleConfig *config);
+int cmd_info(const InfoConfig *config);
 
 /* cmd_help.c: what `sdlora --help` prints; docs/cli.md; what `sdlora help [COMMAND [OPTION]]` prints: 0, or -1 and err(). */
 void help_overview(FILE *out);

@@ -4,9 +4,6 @@
 #include "cli/options.h"
 #include <string.h>
 
-static const Command *const commands[] = { &train_command, &sample_command };
-enum { COMMANDS = sizeof commands / sizeof *commands };
-
 void help_overview(FILE *out)
 {
     fprintf(out, "sdlora %s - trains and samples Stable Diffusion 1.x LoRA models, in plain C\n"
@@ -15,7 +12,7 @@ void help_overview(FILE *out)
                  "\n"
                  "Usage: sdlora COMMAND [options]\n"
                  "\n", SDLORA_VERSION);
-    for (int k = 0; k < COMMANDS; k++) fprintf(out, "  %-10s%s\n", commands[k]->name, commands[k]->summary);
+    for (int k = 0; all_commands[k]; k++) fprintf(out, "  %-10s%s\n", all_commands[k]->name, all_commands[k]->summary);
     fprintf(out, "  help      says more: sdlora help train, sdlora help train network_alpha\n"
                  "  docs      prints all of it as Markdown (docs/cli.md)\n"
                  "  version   prints the version\n"
@@ -27,7 +24,8 @@ void help_overview(FILE *out)
                  "  Draw with what it has learned:\n"
                  "    sdlora sample model.safetensors --lora mochi.safetensors --prompt \"mochi, smile, forest\"\n"
                  "\n"
-                 "Exit status: 0 done, 1 failed, 2 wrong usage; the one line on stderr says why.\n");
+                 "Exit status: 0 done; 1 failed, 2 wrong usage: one line on stderr says why;\n"
+                 "3 train was ended by SIGINT or SIGTERM, and has saved what --resume needs.\n");
 }
 
 void help_docs(FILE *out)
@@ -37,18 +35,18 @@ void help_docs(FILE *out)
           out);
     help_overview(out);
     fputs("```\n", out);
-    for (int k = 0; k < COMMANDS; k++) fputc('\n', out), options_markdown(out, commands[k]);
+    for (int k = 0; all_commands[k]; k++) fputc('\n', out), options_markdown(out, all_commands[k]);
 }
 
 int help_about(FILE *out, int argc, char **argv)
 {
     if (argc == 0) return help_overview(out), 0;
     if (argc > 2) return err("help: COMMAND or COMMAND OPTION was expected, and then \"%s\"", argv[2]);
-    for (int k = 0; k < COMMANDS; k++) {
-        if (strcmp(argv[0], commands[k]->name)) continue;
-        if (argc == 1) return options_help(out, commands[k]), 0;
-        const Option *option = options_find(commands[k], argv[1] + strspn(argv[1], "-"));
-        return option ? options_explain(out, commands[k], option), 0 : -1;
+    for (int k = 0; all_commands[k]; k++) {
+        if (strcmp(argv[0], all_commands[k]->name)) continue;
+        if (argc == 1) return options_help(out, all_commands[k]), 0;
+        const Option *option = options_find(all_commands[k], argv[1] + strspn(argv[1], "-"));
+        return option ? options_explain(out, all_commands[k], option), 0 : -1;
     }
     return err("help: train or sample was expected, not \"%s\"", argv[0]);
 }

@@ -1,18 +1,25 @@
 /* main.c - `sdlora COMMAND ...`: finds the command, reads its options, and turns what it returns into an exit status and a line on stderr. */
 #include "base/err.h"
 #include "cli/cmd.h"
+#include "cli/manual.h"
 #include "cli/options.h"
 #include <string.h>
 
-enum { DONE, FAILED, USAGE };                           /* exit status, documented in `sdlora --help` */
+enum { DONE, FAILED, USAGE, STOPPED };                  /* exit status, documented in `sdlora --help` */
 
 static int train(int argc, char **argv)
 {
     TrainConfig config;
     int         asked = options_parse(&train_command, &config, argc, argv);
     if (asked > 0) return DONE;
-    if (asked < 0 || train_config_check(&config)) return USAGE;
-    return cmd_train(&config) ? FAILED : DONE;
+    if (asked < 0) return USAGE;
+    int status = train_config_check(&config) ? USAGE : FAILED;
+    if (status == FAILED) {
+        int ran = cmd_train(&config);
+        status = ran < 0 ? FAILED : ran ? STOPPED : DONE;
+    }
+    toml_close(config.config_file);
+    return status;
 }
 
 static int sample(int argc, char **argv)
@@ -24,12 +31,24 @@ static int sample(int argc, char **argv)
     return cmd_sample(&config) ? FAILED : DONE;
 }
 
+static int info(int argc, char **argv)
+{
+    InfoConfig config;
+    int        asked = options_parse(&info_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_info(&config) ? FAILED : DONE;
+}
+
 static int help(int argc, char **argv) { return help_about(stdout, argc, argv) ? USAGE : DONE; }
 
+/* Markdown for docs/cli.md; --man and --bash are for `make install`. */
 static int docs(int argc, char **argv)
 {
-    if (argc) return err("docs: takes no options, \"%s\" was given", argv[0]), USAGE;
-    help_docs(stdout);
+    if (argc == 0) help_docs(stdout);
+    else if (argc == 1 && !strcmp(argv[0], "--man")) manual_page(stdout);
+    else if (argc == 1 && !strcmp(argv[0], "--bash")) manual_completion(stdout);
+    else return err("docs: --man, --bash or nothing was expected, not \"%s\"", argv[argc - 1]), USAGE;
     return DONE;
 }
 
@@ -43,7 +62,7 @@ static int version(int argc, char **argv)
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
-} commands[] = { { "train", train }, { "sample", sample }, { "help", help }, { "docs", docs }, { "version", version },
+} commands[] = { { "train", train }, { "sample", sample }, { "info", info }, { "help", help }, { "docs", docs }, { "version", version },
                { "--help", help }, { "-h", help }, { "--version", version } };
 
 int main(int argc, char **argv)
@@ -51,10 +70,10 @@ int main(int argc, char **argv)
     size_t k = 0, count = sizeof commands / sizeof *commands;
     int    status = USAGE;
     while (argc > 1 && k < count && strcmp(argv[1], commands[k].name)) k++;
-    if (argc < 2) err("a command was expected: train, sample, help, docs or version (`sdlora --help` says more)");
-    else if (k == count) err("\"%s\": no such command; there are train, sample, help, docs and version (`sdlora --help` says more)", argv[1]);
+    if (argc < 2) err("a command was expected: train, sample, info, help, docs or version (`sdlora --help` says more)");
+    else if (k == count) err("\"%s\": no such command; there are train, sample, info, help, docs and version (`sdlora --help` says more)", argv[1]);
     else status = commands[k].run(argc - 2, argv + 2);
     if (status == DONE && (fflush(stdout) || ferror(stdout))) err("standard output: cannot be written"), status = FAILED;
-    if (status != DONE) fprintf(stderr, "sdlora: %s\n", err_text());
+    if (status == FAILED || status == USAGE) fprintf(stderr, "sdlora: %s\n", err_text());
     return status;
 }

@@ -1,9 +1,14 @@
 /* option_table.c - every option of every command: where it goes, its default and range, and what a newcomer should know about it. */
+#include "cli/cmd.h"
 #include "cli/options.h"
 #include "diffusion/sample_config.h"
 #include "train/config.h"
 
 #define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
+
+static const Choice samplers[] = {
+    { "DDIM", SAMPLER_DDIM }, { "Euler", SAMPLER_EULER }, { "Euler a", SAMPLER_EULER_A }, { "DPM++ 2M", SAMPLER_DPMPP_2M }, { 0 }
+};
 
 /* ---- train ---- */
 
@@ -20,7 +25,7 @@ static const Option train_options[] = {
     { .group = "Model" },
     { AT(pretrained_model_name_or_path), .alias = "model", .kind = OPT_TEXT, .word = "PATH", .required = true,
       .help = "The Stable Diffusion 1.x model to teach",
-      .more = "A .safetensors or .ckpt file, or a diffusers folder (the one that holds model_index.json). It is read, never changed: what is learned "
+      .more = "A folder in the diffusers layout: the one that holds model_index.json. It is read, never changed: what is learned "
               "goes into a small file of its own, the LoRA." },
     { AT(v_parameterization), .kind = OPT_FLAG, .help = "The model predicts v instead of noise",
       .more = "True of Stable Diffusion 2.x at 768 and of a few fine-tunes, whose authors say so; of no common 1.x model. A diffusers folder says it "
@@ -42,6 +47,8 @@ static const Option train_options[] = {
     { AT(bucket_reso_steps), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own, 64",
       .help = "Sides of buckets are multiples of this" },
     { AT(bucket_no_upscale), .kind = OPT_FLAG, .help = "Small pictures get small buckets and are not enlarged" },
+    { AT(alpha_background), .kind = OPT_COLOUR, .value = "white", .help = "The colour behind transparent pictures",
+      .more = "A model knows no transparency. Name the colour in the captions (\"white background\"), so that it is not taken for a part of the subject." },
     { AT(caption_extension), .kind = OPT_TEXT, .word = ".EXT", .unset = ".txt, then .caption", .help = "How the names of caption files end" },
     { AT(shuffle_caption), .kind = OPT_FLAG, .help = "Put a caption's tags into a new order each time",
       .more = "For captions of tags with commas between them. It teaches each tag for itself: without it the first words of captions learn the most. "
@@ -51,6 +58,10 @@ static const Option train_options[] = {
       .more = "0.05 to 0.1 keeps the model able to draw with no prompt, on which classifier-free guidance (--cfg_scale) builds." },
     { AT(caption_tag_dropout_rate), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1, .help = "Share of tags left out, each for itself",
       .more = "What a left-out tag named is then learned by the tags that stay, above all by the word that calls your subject." },
+    { AT(flip_aug), .kind = OPT_FLAG, .help = "Mirror each picture half of the time",
+      .more = "Not for a subject whose sides differ: a parting, a badge, two colours of hair." },
+    { AT(cache_latents_to_disk), .kind = OPT_FLAG, .help = "Keep encoded pictures in train_data_dir/.latents",
+      .more = "The next run starts sooner. Files are named by the hash of the picture's pixels, its bucket and the autoencoder, so they are never out of date." },
 
     { .group = "LoRA" },
     { AT(network_dim), .alias = "network_rank", .kind = OPT_INT, .value = "4", .low = 1, .high = 1024, .help = "Rank: how much a layer can learn",
@@ -108,11 +119,46 @@ static const Option train_options[] = {
     { AT(save_every_n_steps), .kind = OPT_INT, .low = 1, .high = 10000000, .help = "Also write the LoRA every N steps",
       .more = "The last LoRA is not always the best. Compare a few with `sdlora sample`." },
     { AT(save_every_n_epochs), .kind = OPT_INT, .low = 1, .high = 1000000, .help = "Also write the LoRA every N epochs" },
+    { AT(save_last_n), .alias = "save_last_n_epochs", .kind = OPT_INT, .low = 1, .high = 1000000, .unset = "all", .help = "Keep only the last N of those" },
     { AT(save_precision), .kind = OPT_CHOICE, .value = "float", .choices = precisions, .help = "Numbers in the file",
       .more = "fp16 halves the file, and pictures stay the same to the eye." },
     { AT(save_state), .kind = OPT_FLAG, .help = "Also write what --resume needs" },
     { AT(resume), .kind = OPT_TEXT, .word = "FILE", .help = "Go on from a state of --save_state",
       .more = "The run goes on as if it had never stopped, to the last bit, when the other options are the same." },
+
+    { .group = "Metadata" },
+    { AT(metadata_title), .kind = OPT_TEXT, .unset = "output_name", .help = "Title in the file, as other programs show it",
+      .more = "Beside these texts the file says how it was trained: every setting, the names of the folders, and how often each tag occurs." },
+    { AT(metadata_author), .kind = OPT_TEXT, .help = "Who made it" },
+    { AT(metadata_description), .kind = OPT_TEXT, .help = "What it is" },
+    { AT(metadata_license), .kind = OPT_TEXT, .help = "What others may do with it" },
+    { AT(metadata_tags), .kind = OPT_TEXT, .help = "What to find it under, with commas between" },
+    { AT(metadata_usage), .alias = "metadata_usage_hint", .kind = OPT_TEXT, .help = "How to use it: the word that calls the subject" },
+    { AT(training_comment), .kind = OPT_TEXT, .help = "A note on the run" },
+    { AT(no_metadata), .kind = OPT_FLAG, .help = "Leave out settings, folders and tags",
+      .more = "What stays is what programs need to use the file, and the texts above." },
+
+    { .group = "Watching" },
+    { AT(no_report), .kind = OPT_FLAG, .help = "Write no report.html",
+      .more = "The report, in output_dir, is one page to open in a browser while training or later: settings, pictures, loss by noise, what each layer has "
+              "learned, samples by epoch. It takes no more than a fiftieth of the time." },
+    { AT(sample_prompts), .kind = OPT_TEXT, .word = "FILE", .help = "Draw these prompts while training, one a line",
+      .more = "As in kohya's scripts, a line may go on with its own options: --n negative prompt, --w width, --h height, --d seed, --s steps, --l cfg_scale. "
+              "Pictures go to output_dir/sample; --sample_every_n_epochs says when. Drawing changes nothing in what is learned." },
+    { AT(sample_every_n_epochs), .kind = OPT_INT, .low = 1, .high = 1000000, .help = "Draw at the end of every Nth epoch" },
+    { AT(sample_every_n_steps), .kind = OPT_INT, .low = 1, .high = 10000000, .help = "Draw every N steps" },
+    { AT(sample_at_first), .kind = OPT_FLAG, .help = "Also draw before the first step" },
+    { AT(sample_sampler), .kind = OPT_CHOICE, .value = "DDIM", .choices = samplers, .help = "How they are drawn" },
+    { AT(logging_dir), .kind = OPT_TEXT, .word = "DIR", .help = "Also log for TensorBoard, in DIR/NAME" },
+    { AT(dump), .kind = OPT_TEXT, .word = "DIR", .help = "Write all that is computed in the first steps to DIR",
+      .more = "A file a step, for study and for comparing with other programs: what was drawn, the text states, the noisy latents, the UNet's blocks, the "
+              "loss, the gradients, the LoRA before and after. Names and shapes: docs/formats.md. The run stays the same to the last bit." },
+    { AT(dump_steps), .kind = OPT_INT, .value = "1", .low = 1, .high = 10000, .help = "Steps of which --dump writes a file" },
+
+    { .group = "Settings" },
+    { AT(config_file), .kind = OPT_SETTINGS, .help = "Take options from this TOML file",
+      .more = "A line an option: network_dim = 16, output_name = \"mochi\", shuffle_caption = true, resolution = [512, 768]. Lines may be grouped "
+              "under [names]. What the command line says wins. docs/examples has two such files." },
 
     { .group = "Machine" },
     { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float) or ref64 (double)",
@@ -120,6 +166,9 @@ static const Option train_options[] = {
               "there to compare with." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(quiet), .kind = OPT_FLAG, .help = "Print no progress" },
+    { AT(dry_run), .kind = OPT_FLAG, .help = "Say what the run would do and all that is wrong with it, and stop",
+      .more = "Reads every picture and caption and the model's configuration, but none of its weights: pictures that cannot be read, captions that are too "
+              "long, buckets and what is cut off, steps, memory, and what will be written. Exit status 0: nothing is wrong." },
 };
 #undef AT
 
@@ -147,9 +196,6 @@ const Command train_command = {
 
 #define AT(field) .name = #field, .offset = offsetof(SampleConfig, field)
 
-static const Choice samplers[] = {
-    { "DDIM", SAMPLER_DDIM }, { "Euler", SAMPLER_EULER }, { "Euler a", SAMPLER_EULER_A }, { "DPM++ 2M", SAMPLER_DPMPP_2M }, { 0 }
-};
 static const Choice noise_schedules[] = {
     { "automatic", SIGMAS_AUTOMATIC }, { "uniform", SIGMAS_UNIFORM }, { "karras", SIGMAS_KARRAS }, { "exponential", SIGMAS_EXPONENTIAL }, { 0 }
 };
@@ -157,7 +203,7 @@ static const Choice noise_schedules[] = {
 static const Option sample_options[] = {
     { .group = "Model" },
     { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x model",
-      .more = "A .safetensors or .ckpt file, or a diffusers folder. It may be given without --model, as the first word." },
+      .more = "A folder in the diffusers layout: the one that holds model_index.json. It may be given without --model, as the first word." },
     { AT(lora), .kind = OPT_LIST, .word = "FILE[:WEIGHT]", .help = "Add a LoRA; may be repeated",
       .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up." },
 
@@ -176,7 +222,9 @@ static const Option sample_options[] = {
       .help = "Of the first picture; the next has the next",
       .more = "The seed decides the noise that a picture begins as; a new one is printed. The same seed, prompt and options give the same picture." },
     { AT(n_iter), .kind = OPT_INT, .value = "1", .low = 1, .high = 10000, .help = "Pictures of each prompt" },
-    { AT(batch_size), .kind = OPT_INT, .value = "1", .low = 1, .high = 256, .help = "Pictures computed together; they stay the same" },
+    { AT(batch_size), .kind = OPT_INT, .value = "1", .low = 1, .high = 256, .help = "Pictures computed together",
+      .more = "More at once is faster and takes more memory. A picture is the same to the eye: sums run in another order, which moves about one of its bytes "
+              "in 15,000, by 1." },
 
     { .group = "Sampler" },
     { AT(sampler_name), .alias = "sampler", .kind = OPT_CHOICE, .value = "DPM++ 2M", .choices = samplers, .help = "The way from noise to picture",
@@ -199,6 +247,9 @@ static const Option sample_options[] = {
     { .group = "Machine" },
     { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float) or ref64 (double)" },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
+    { AT(dump), .kind = OPT_TEXT, .word = "DIR", .help = "Write all that is computed to DIR",
+      .more = "A file a batch: text states, noise, and of each step what goes into the UNet, what comes out, and the picture it believes in. Names and "
+              "shapes: docs/formats.md. The pictures stay the same." },
 };
 
 const Command sample_command = {
@@ -213,3 +264,29 @@ const Command sample_command = {
               "    sdlora sample model.safetensors --lora mochi.safetensors --from_file prompts.txt \\\n"
               "        --compare --grid compare.png\n"
 };
+#undef AT
+
+/* ---- info ---- */
+
+#define AT(field) .name = #field, .offset = offsetof(InfoConfig, field)
+
+static const Option info_options[] = {
+    { .group = "What to look at" },
+    { AT(file), .kind = OPT_TEXT, .word = "FILE", .required = true, .positional = true, .help = "A LoRA, a model's folder, a state, a dump or a picture",
+      .more = "A LoRA of kohya's, diffusers', PEFT's or cloneofsimo's layout. It may be given without --file, as the first word." },
+    { AT(verbose), .kind = OPT_FLAG, .help = "Also every module or tensor, all tags and all metadata" },
+    { AT(json), .kind = OPT_FLAG, .help = "Everything, as JSON for programs" },
+};
+#undef AT
+
+const Command info_command = {
+    .name = "info", .summary = "says what a LoRA, a model or a picture holds",
+    .usage = "FILE [--verbose] [--json]",
+    .options = info_options, .count = ROWS(info_options), .size = sizeof(InfoConfig),
+    .lesson = "What the numbers of a LoRA mean\n"
+              "  A module adds alpha/rank x B A to a weight. norm is the length of what it adds (Frobenius), largest\n"
+              "  the most by which it can stretch an input. A module whose B is all 0 is dead: it does nothing.\n"
+              "  The hashes are those by which web UIs and model sites know the file.\n"
+};
+
+const Command *const all_commands[] = { &train_command, &sample_command, &info_command, NULL };

@@ -2,6 +2,7 @@
 #include "cli/options.h"
 #include "base/err.h"
 #include "diffusion/sample_config.h"
+#include "io/toml.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 96, MAX_LINE = 2048 };
+enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 96, MAX_LINE = OPTION_LINE };
 
 /* ---- names ---- */
 
@@ -66,10 +67,12 @@ const Option *options_find(const Command *command, const char *name) { return fi
 
 /* ---- texts about an option ---- */
 
-static const char *word_of(const Option *option)
+const char *option_word(const Option *option)
 {
-    static const char *const by_kind[] = { [OPT_FLAG] = "", [OPT_INT] = "N", [OPT_LONG] = "N", [OPT_REAL] = "X", [OPT_SHARE] = "N|P%", [OPT_SIZE] = "W,H",
-                                           [OPT_TEXT] = "TEXT", [OPT_CHOICE] = "NAME", [OPT_LIST] = "TEXT", [OPT_PAIRS] = "KEY=VALUE ..." };
+    static const char *const by_kind[] = {
+        [OPT_FLAG] = "", [OPT_INT] = "N", [OPT_LONG] = "N", [OPT_REAL] = "X", [OPT_SHARE] = "N|P%", [OPT_COLOUR] = "COLOUR", [OPT_SIZE] = "W,H",
+        [OPT_TEXT] = "TEXT", [OPT_CHOICE] = "NAME", [OPT_LIST] = "TEXT", [OPT_PAIRS] = "KEY=VALUE ...", [OPT_SETTINGS] = "FILE"
+    };
     return option->word ? option->word : by_kind[option->kind];
 }
 
@@ -98,6 +101,7 @@ static void append_expected(char *line, const Option *option)
     case OPT_REAL: append(line, "a number"); break;
     case OPT_SHARE: append(line, "a whole number, or a share below 1 or 100%%,"); break;
     case OPT_SIZE: append(line, "WIDTH,HEIGHT or one number for both, each a whole number"); break;
+    case OPT_COLOUR: append(line, "white, black, grey, or R,G,B, each a whole number from 0 to 255"); return;
     case OPT_CHOICE: append(line, "one of "), append_choices(line, option); return;
     case OPT_PAIRS: append(line, "KEY=VALUE with a key of "), append_choices(line, option); return;
     default: append(line, "a text"); return;
@@ -157,6 +161,20 @@ static bool read_size(int *size, const Option *option, const char *text)
     return true;
 }
 
+static bool read_colour(int *colour, const char *text)
+{
+    static const Choice names[] = { { "white", 0xffffff }, { "black", 0 }, { "grey", 0x808080 }, { "gray", 0x808080 }, { 0 } };
+    int64_t part[3];
+    for (const Choice *c = names; c->name; c++)
+        if (!strcmp(text, c->name)) return *colour = c->value, true;
+    for (int k = 0; k < 3; k++) {
+        const char *comma = k < 2 ? strchr(text, ',') : text + strlen(text);
+        if (!comma || !read_whole(&part[k], text, *comma) || part[k] < 0 || part[k] > 255) return false;
+        text = comma + 1;
+    }
+    return *colour = (int)(part[0] << 16 | part[1] << 8 | part[2]), true;
+}
+
 /* The next letter of a choice as it is compared: "DPM++ 2M" is "dpmpp_2m". */
 static int choice_letter(const char **text)
 {
@@ -195,6 +213,7 @@ static int set_value(const Option *option, void *config, const char *text, bool 
     }
     case OPT_REAL: good = read_real(place, text, "") && (any || in_range(option, *(double *)place)); break;
     case OPT_SHARE: good = read_share(place, text) && (any || in_range(option, *(double *)place)); break;
+    case OPT_COLOUR: good = read_colour(place, text); break;
     case OPT_SIZE: good = read_size(place, option, text); break;
     case OPT_TEXT: *(const char **)place = text; break;
     case OPT_CHOICE: {
@@ -209,7 +228,8 @@ static int set_value(const Option *option, void *config, const char *text, bool 
         list->item[list->count++] = text;
         break;
     }
-    case OPT_PAIRS: CHECK(0, "pairs are no value of --%s", option->name);
+    case OPT_PAIRS:
+    case OPT_SETTINGS: CHECK(0, "--%s: sets other options, itself it has no value", option->name);
     }
     return good ? 0 : bad_value(option, text);
 }
@@ -222,6 +242,8 @@ typedef struct {
     int            argc, next;
     char         **argv;
     bool           seen[MAX_OPTIONS];
+    bool           settled[MAX_OPTIONS];                /* given on the command line, while a settings file is read */
+    const char    *settings;                            /* its path, or NULL */
 } Parse;
 
 static bool is_option(const char *word) { return !strncmp(word, "--", 2) && word[2]; }
@@ -230,25 +252,30 @@ static bool is_option(const char *word) { return !strncmp(word, "--", 2) && word
 static int give(Parse *p, const Option *option, const char *value)
 {
     bool *seen = &p->seen[option - p->command->options];
+    if (p->settled[option - p->command->options]) return 0;
     if (*seen && option->kind != OPT_LIST) return err("--%s: given twice%s%s", option->name, *value ? ", the second time as " : "", value);
     *seen = true;
+    if (option->kind == OPT_SETTINGS) return p->settings = value, 0;    /* read when the command line is */
     return set_value(option, p->config, value, false);
+}
+
+static int give_pair(Parse *p, const Option *option, const char *word)
+{
+    const char   *equals = strchr(word, '=');
+    const Choice *key = option->choices;
+    while (key->name && !(equals && same_name(word, (size_t)(equals - word), key->name))) key++;
+    if (!key->name) return bad_value(option, word);
+    const Option *target = options_find(p->command, key->name);
+    CHECK(target, "--%s: its key %s has no row", option->name, key->name);
+    return give(p, target, equals + 1);
 }
 
 static int give_pairs(Parse *p, const Option *option, const char *word)
 {
     int count = 0;
-    for (; word || (p->next < p->argc && !is_option(p->argv[p->next])); word = NULL, count++) {
-        if (!word) word = p->argv[p->next++];
-        const char   *equals = strchr(word, '=');
-        const Choice *key = option->choices;
-        while (key->name && !(equals && same_name(word, (size_t)(equals - word), key->name))) key++;
-        if (!key->name) return bad_value(option, word);
-        const Option *target = options_find(p->command, key->name);
-        CHECK(target, "--%s: its key %s has no row", option->name, key->name);
-        if (give(p, target, equals + 1)) return -1;
-    }
-    return count ? 0 : err("--%s: %s was expected after it", option->name, word_of(option));
+    for (; word || (p->next < p->argc && !is_option(p->argv[p->next])); word = NULL, count++)
+        if (give_pair(p, option, word ? word : p->argv[p->next++])) return -1;
+    return count ? 0 : err("--%s: %s was expected after it", option->name, option_word(option));
 }
 
 static int take_option(Parse *p, const char *word)
@@ -260,7 +287,7 @@ static int take_option(Parse *p, const char *word)
     if (option->kind == OPT_PAIRS) return give_pairs(p, option, inline_value);
     if (option->kind == OPT_FLAG) return inline_value ? err("--%s: takes no value, \"%s\" was given", option->name, inline_value) : give(p, option, "");
     if (inline_value) return give(p, option, inline_value);
-    if (p->next == p->argc || is_option(p->argv[p->next])) return err("--%s: %s was expected after it (%s)", option->name, word_of(option), option->help);
+    if (p->next == p->argc || is_option(p->argv[p->next])) return err("--%s: %s was expected after it (%s)", option->name, option_word(option), option->help);
     return give(p, option, p->argv[p->next++]);
 }
 
@@ -272,24 +299,87 @@ static int take_positional(Parse *p, const char *word)
     return err("%s: \"%s\" belongs to no option (`sdlora help %s` lists them all)", p->command->name, word, p->command->name);
 }
 
-int options_parse(const Command *command, void *config, int argc, char **argv)
+/* ---- the settings file ---- */
+
+/* [512, 768] is "512,768". */
+static int take_numbers(Parse *p, const Option *option, const TomlValue *v)
 {
-    Parse p = { .command = command, .config = config, .argc = argc, .argv = argv };
+    char text[MAX_LINE] = "";
+    for (int k = 0; k < v->count; k++) append(text, "%s%.24s", k ? "," : "", v->item[k].text);
+    return give(p, option, text);
+}
+
+static int take_array(Parse *p, const Option *option, const TomlValue *v)
+{
+    if (option->kind == OPT_SIZE || option->kind == OPT_COLOUR) return take_numbers(p, option, v);
+    if (option->kind != OPT_LIST && option->kind != OPT_PAIRS) return err("--%s: one value was expected, not an array (%s)", option->name, option->help);
+    for (int k = 0; k < v->count; k++) {
+        if (v->item[k].kind != TOML_STRING) return err("--%s: an array of strings was expected, not %s", option->name, v->item[k].text);
+        if (option->kind == OPT_LIST ? give(p, option, v->item[k].text) : give_pair(p, option, v->item[k].text)) return -1;
+    }
+    return 0;
+}
+
+static int take_setting(Parse *p, const TomlEntry *entry)
+{
+    const Option    *option = options_find(p->command, entry->key);
+    const TomlValue *v = &entry->value;
+    if (!option) return -1;
+    bool text = option->kind == OPT_TEXT || option->kind == OPT_CHOICE || option->kind == OPT_LIST || option->kind == OPT_PAIRS;
+    if (option->kind == OPT_SETTINGS) return err("--%s: a settings file names no other one", option->name);
+    if (v->kind == TOML_ARRAY) return take_array(p, option, v);
+    if (option->kind == OPT_FLAG && v->kind != TOML_BOOL) return err("--%s: true or false was expected, not \"%s\" (%s)", option->name, v->text, option->help);
+    if (option->kind == OPT_FLAG) return *v->text == 't' ? give(p, option, "") : 0;
+    if (text && v->kind != TOML_STRING) return err("--%s: a text in quotation marks was expected, not %s (%s)", option->name, v->text, option->help);
+    return option->kind == OPT_PAIRS ? give_pair(p, option, v->text) : give(p, option, v->text);
+}
+
+/* Puts FILE:LINE before the message of the option. */
+static int read_settings(Parse *p, Toml **toml)
+{
+    const char *path = p->settings;
+    if (!path) return 0;
+    if (!(*toml = toml_open(path))) return -1;
+    memcpy(p->settled, p->seen, sizeof p->seen);
+    for (int k = 0; k < (*toml)->count; k++)
+        if (take_setting(p, &(*toml)->entry[k])) return err("%s:%d: %s", path, (*toml)->entry[k].line, err_text() + strspn(err_text(), "-"));
+    return 0;
+}
+
+static int check_required(const Parse *p)
+{
+    for (int k = 0; k < p->command->count; k++) {
+        const Option *option = &p->command->options[k];
+        if (option->required && !p->seen[k]) return err("--%s: is required (%s)", option->name, option->help);
+    }
+    return 0;
+}
+
+/* ---- both ---- */
+
+void options_defaults(const Command *command, void *config)
+{
     CHECK(command->count <= MAX_OPTIONS, "%s: %d options", command->name, command->count);
     memset(config, 0, command->size);
     for (int k = 0; k < command->count; k++) {
         const Option *option = &command->options[k];
         if (option->value) CHECK(!set_value(option, config, option->value, option->unset), "%s: the default: %s", command->name, err_text());
     }
+}
+
+int options_parse(const Command *command, void *config, int argc, char **argv)
+{
+    Toml *toml = NULL;
+    Parse p = { .command = command, .config = config, .argc = argc, .argv = argv };
+    options_defaults(command, config);
     while (p.next < argc) {
         const char *word = argv[p.next++];
         if (!strcmp(word, "--help") || !strcmp(word, "-h")) return options_help(stdout, command), 1;
         if (is_option(word) ? take_option(&p, word) : take_positional(&p, word)) return -1;
     }
-    for (int k = 0; k < command->count; k++) {
-        const Option *option = &command->options[k];
-        if (option->required && !p.seen[k]) return err("--%s: is required (%s)", option->name, option->help);
-    }
+    if (read_settings(&p, &toml) || check_required(&p)) return toml_close(toml), -1;
+    for (int k = 0; k < command->count; k++)
+        if (command->options[k].kind == OPT_SETTINGS) *(Toml **)((char *)config + command->options[k].offset) = toml;
     return 0;
 }
 
@@ -324,6 +414,12 @@ static void append_help(char *line, const Option *option)
     if (*value) append(line, " [%s]", value);
 }
 
+void option_line(char line[OPTION_LINE], const Option *option)
+{
+    *line = 0;
+    append_help(line, option);
+}
+
 void options_help(FILE *out, const Command *command)
 {
     fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s %s\n", command->name, command->summary, command->name, command->usage);
@@ -334,7 +430,7 @@ void options_help(FILE *out, const Command *command)
             fprintf(out, "\n%s\n", option->group);
             continue;
         }
-        int column = fprintf(out, *word_of(option) ? "  --%s %s" : "  --%s", option->name, word_of(option));
+        int column = fprintf(out, *option_word(option) ? "  --%s %s" : "  --%s", option->name, option_word(option));
         if (column >= HELP_COLUMN) fputc('\n', out), column = 0;
         fprintf(out, "%*s", HELP_COLUMN - column, "");
         append_help(line, option);
@@ -346,7 +442,7 @@ void options_help(FILE *out, const Command *command)
 void options_explain(FILE *out, const Command *command, const Option *option)
 {
     char line[MAX_LINE] = "";
-    fprintf(out, "sdlora %s --%s %s\n", command->name, option->name, word_of(option));
+    fprintf(out, "sdlora %s --%s %s\n", command->name, option->name, option_word(option));
     if (option->alias) fprintf(out, "  also --%s\n", option->alias);
     append_help(line, option);
     append(line, ".");
@@ -374,8 +470,8 @@ void options_markdown(FILE *out, const Command *command)
             fprintf(out, "\n### %s\n\n| option | default | meaning |\n|---|---|---|\n", option->group);
             continue;
         }
-        fprintf(out, "| `--%s%s", option->name, *word_of(option) ? " " : "");
-        print_cell(out, word_of(option));
+        fprintf(out, "| `--%s%s", option->name, *option_word(option) ? " " : "");
+        print_cell(out, option_word(option));
         fputs(option->alias ? "`, `--" : "`", out);
         if (option->alias) fprintf(out, "%s`", option->alias);
         fputs(" | ", out);

@@ -12,11 +12,13 @@ typedef enum {                                          /* what is written to th
     OPT_FLAG,                                           /* bool: true where the option stands */
     OPT_INT, OPT_LONG, OPT_REAL,                        /* int, int64_t, double */
     OPT_SHARE,                                          /* double: a whole number of things, or, below 1, a share of all: "100", "0.05" or "5%" */
+    OPT_COLOUR,                                         /* int 0xRRGGBB: "R,G,B", each 0 to 255, or white, black, grey */
     OPT_SIZE,                                           /* int[2]: "W,H", or one number for both */
     OPT_TEXT,                                           /* const char *, into argv */
     OPT_CHOICE,                                         /* int: the number that the choice stands for */
     OPT_LIST,                                           /* TextList: the option may be repeated */
-    OPT_PAIRS                                           /* nothing: `key=value` words up to the next --option; each sets the option `key`, one of `choices` */
+    OPT_PAIRS,                                          /* nothing: `key=value` words up to the next --option; each sets the option `key`, one of `choices` */
+    OPT_SETTINGS                                        /* Toml *: a file of options; what is on the command line wins over it */
 } OptionKind;
 
 typedef struct {
@@ -48,13 +50,26 @@ typedef struct {
     const char   *lesson;                               /* closes the help: worked example, and how the numbers hang together */
 } Command;
 
-extern const Command train_command, sample_command;     /* option_table.c */
+extern const Command train_command, sample_command, info_command;     /* option_table.c */
+extern const Command *const all_commands[];             /* ended by NULL */
 
-/* Fills *config, of command->size bytes, with the defaults and then from argv[0..argc). 0; 1: help was asked for, *config is not ready; -1 and err(). */
+/* Fills *config, of command->size bytes, with the defaults and then from argv[0..argc). 0; 1: help was asked for, *config is not ready; -1 and err().
+ * Texts point into argv, or into the settings file that stands in *config, which is the caller's to close (toml_close) when the texts are not needed any more.
+ *
+ * In a settings file a key is an option's name; names of tables mean nothing. A flag is true or false, a number may be a string, "5%", and a size, a list or
+ * pairs may be an array: resolution = [512, 768], network_args = ["conv_dim=16"]. */
 int options_parse(const Command *command, void *config, int argc, char **argv);
+
+/* Fills *config with the defaults alone. */
+void options_defaults(const Command *command, void *config);
 
 /* The row of that name or alias, or NULL and err() with the nearest name. */
 const Option *options_find(const Command *command, const char *name);
+
+/* Pieces of what is said about an option: what stands for its value, "FILE", "" for a flag; what it is, its choices, its default in []. */
+enum { OPTION_LINE = 2048 };
+const char *option_word(const Option *option);
+void        option_line(char line[OPTION_LINE], const Option *option);
 
 void options_help(FILE *out, const Command *command);                   /* 100 columns at most */
 void options_explain(FILE *out, const Command *command, const Option *option);

@@ -71,11 +71,16 @@ static void sampling_close(Sampling *g)
     sampler_close(&g->sampler);
 }
 
+int pipeline_takes(const Pipeline *p, int w, int h)
+{
+    int step = checkpoint_step(&p->model);
+    return w >= step && h >= step && w % step == 0 && h % step == 0 ? 0 : err("%dx%d: width and height must be multiples of %d for this model", w, h, step);
+}
+
 static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
 {
-    int factor = vae_factor(&p->model.vae.config), step = checkpoint_step(&p->model);
-    if (s->w < step || s->h < step || s->w % step || s->h % step)
-        return err("%dx%d: width and height must be multiples of %d for this model", s->w, s->h, step);
+    int factor = vae_factor(&p->model.vae.config);
+    if (pipeline_takes(p, s->w, s->h)) return -1;
     *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
     g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
     size_t words = (size_t)(g->passes * n) * (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width;
@@ -103,12 +108,29 @@ static int encode_prompts(Sampling *g, const SamplePicture *picture)
         if (tokenizer_pad(&p->tokenizer, text, ids + (size_t)i * (size_t)length) < 0) status = -1;
     }
     if (!status) {
+        dump_host(p->dump, tensor_of(ids + (rows - g->n) * length, T_I32, g->n, 1, length, 1), 2, "in.sample.ids");
+        if (g->passes == 2) dump_host(p->dump, tensor_of(ids, T_I32, g->n, 1, length, 1), 2, "in.sample.uncond");
         tape_reset(&p->tape, TAPE_INFER);
+        if (p->dump) p->tape.tap = dump_tap, p->tape.tap_ctx = p->dump;
         Var *text = pipeline_text(p, ids, rows);
+        p->tape.tap = NULL;
         status = tape_status(&p->tape) || p->set->download(p->set, g->text, text->t) || p->set->sync(p->set) ? -1 : 0;
     }
     free(ids);
     return status;
+}
+
+/* name may hold one %d, for the step. */
+static void dump_latents(const Sampling *g, const double *x, const char *name, int step)
+{
+    dump_host(g->p->dump, tensor_of((void *)x, T_F64, g->n, g->h, g->w, g->c), 4, name, step);
+}
+
+static void dump_schedule(const Sampling *g)
+{
+    const Sampler *s = &g->sampler;
+    dump_host(g->p->dump, tensor_of(s->sigma, T_F64, 1, 1, 1, s->steps + 1), 1, "sample.sigmas");
+    dump_host(g->p->dump, tensor_of(s->t, T_F64, 1, 1, 1, s->steps), 1, "sample.timesteps");
 }
 
 /* Each picture's next normals, in torch's order (c,h,w), to (n,h,w,c). */
@@ -122,22 +144,28 @@ static void draw_noise(Sampling *g)
     }
 }
 
-/* output = the model at x and time t, guided. */
-static int predict(Sampling *g, double sigma, double time)
+/* output = the model at x in step i, guided. */
+static int predict(Sampling *g, int i)
 {
     Pipeline *p = g->p;
     Tape     *t = &p->tape;
     int       rows = g->passes * g->n, c0 = p->model.unet.config.channels[0];
-    double    scale = sampler_input(sigma);
+    double    scale = sampler_input(g->sampler.sigma[i]);
     for (int pass = 0; pass < g->passes; pass++)
         for (size_t k = 0; k < g->all; k++) g->input[(size_t)pass * g->all + k] = g->x[k] * scale;
-    for (int i = 0; i < rows; i++) unet_time(&p->model.unet.config, time, g->sines + (size_t)i * (size_t)c0);
+    for (int k = 0; k < rows; k++) unet_time(&p->model.unet.config, g->sampler.t[i], g->sines + (size_t)k * (size_t)c0);
     tape_reset(t, TAPE_INFER);
     Var *x = tape_constant(t, p->set->act, tensor_of(g->input, T_F64, rows, g->h, g->w, g->c));
     Var *sines = tape_constant(t, p->set->act, tensor_of(g->sines, T_F64, rows, 1, 1, c0));
     Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, g->text));
     if (tape_status(t) || p->set->download(p->set, tensor_of(g->output, T_F64, rows, g->h, g->w, g->c), y->t) || p->set->sync(p->set)) return -1;
-    if (g->passes == 2) guidance_mix(g->output, g->output, g->output + g->all, g->s->cfg, g->all);
+    dump_latents(g, g->input, "sample.%d.input", i);
+    if (g->passes == 2) {
+        dump_latents(g, g->output, "sample.%d.uncond", i);
+        dump_latents(g, g->output + g->all, "sample.%d.cond", i);
+        guidance_mix(g->output, g->output, g->output + g->all, g->s->cfg, g->all);
+    }
+    dump_latents(g, g->output, "sample.%d.output", i);
     return 0;
 }
 
@@ -156,9 +184,10 @@ static int decode(Sampling *g, Image *image)
     double   *rgb = malloc(pixels * sizeof *rgb);
     if (!rgb) return err("out of memory for a picture of %dx%d", g->s->w, g->s->h);
     int status = 0;
+    for (size_t k = 0; k < g->all; k++) g->x[k] *= g->sampler.last / p->model.vae.config.scaling;
+    dump_latents(g, g->x, "vae.latent", 0);
     for (int i = 0; i < g->n && !status; i++) {
         double *z = g->x + (size_t)i * g->one;
-        for (size_t k = 0; k < g->one; k++) z[k] *= g->sampler.last / p->model.vae.config.scaling;
         tape_reset(t, TAPE_INFER);
         Var *y = vae_decode(t, &p->model.vae, tape_constant(t, p->set->act, tensor_of(z, T_F64, 1, g->h, g->w, g->c)));
         if (tape_status(t) || p->set->download(p->set, tensor_of(rgb, T_F64, 1, g->s->h, g->s->w, 3), y->t) || p->set->sync(p->set) ||
@@ -167,6 +196,7 @@ static int decode(Sampling *g, Image *image)
             status = -1;
             break;
         }
+        dump_put(p->dump, y->t, 4, "vae.decoded.%d", i);
         for (size_t k = 0; k < pixels; k++) image[i].rgb[k] = to_byte(rgb[k]);
     }
     free(rgb);
@@ -177,12 +207,19 @@ static int run_steps(Sampling *g, Progress *progress, int *done)
 {
     const Sampler *s = &g->sampler;
     draw_noise(g);
+    dump_schedule(g);
+    dump_latents(g, g->noise, "in.sample.noise", 0);
     for (size_t k = 0; k < g->all; k++) g->x[k] = s->first * g->noise[k];
     for (int i = 0; i < s->steps; i++) {
-        if (predict(g, s->sigma[i], s->t[i])) return -1;
+        if (predict(g, i)) return -1;
         sampler_denoised(g->denoised, g->x, g->output, s->sigma[i], g->p->schedule.prediction, g->all);
-        if (sampler_draws(s, i)) draw_noise(g);
+        dump_latents(g, g->denoised, "sample.%d.denoised", i);
+        if (sampler_draws(s, i)) {
+            draw_noise(g);
+            dump_latents(g, g->noise, "in.sample.ancestral.%d", i);
+        }
         sampler_step(&g->sampler, g->x, g->denoised, g->noise, i);
+        dump_latents(g, g->x, "sample.%d", i);
         if (progress) progress_update(progress, ++*done, "%s", "");
     }
     return 0;

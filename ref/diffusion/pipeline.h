@@ -5,6 +5,7 @@
 #include "diffusion/sampler.h"
 #include "io/image.h"
 #include "model/checkpoint.h"
+#include "nn/dump.h"
 #include "text/tokenizer.h"
 
 typedef struct {
@@ -13,6 +14,7 @@ typedef struct {
     Tokenizer  tokenizer;
     Schedule   schedule;
     Tape       tape;
+    Dump      *dump;                                    /* where pipeline_sample sets its values aside; NULL: nowhere */
 } Pipeline;
 
 int  pipeline_open(Pipeline *p, const char *path, const char *set);     /* 0, or -1 and err(); nothing is left to close */
@@ -33,6 +35,9 @@ typedef struct {
     const char *prompt, *negative;
     uint32_t    seed;                                   /* of torch's CPU generator, for the first noise and the later */
 } SamplePicture;
+
+/* Can the model make pictures of this size? 0, or -1 and err(). */
+int pipeline_takes(const Pipeline *p, int w, int h);
 
 /* image[0..n) = the pictures, computed together; the caller frees them. Each step counts in *done and shows on progress. 0, or -1 and err(), no image made. */
 int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done);

@@ -1,6 +1,8 @@
 /* sample_config.c - what a sampling run needs beside its options: their agreement, prompt lines, LoRA arguments. */
 #include "diffusion/sample_config.h"
 #include "base/err.h"
+#include "io/file.h"
+#include "io/utf8.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -96,6 +98,69 @@ int prompt_line_parse(PromptLine *line, const char *text, const char *path, int 
         if (prompt_option(line, part, path, number)) return -1;
     }
     return 1;
+}
+
+/* ---- many lines ---- */
+
+int prompt_lines_add(PromptLines *lines, const PromptLine *line)
+{
+    if (lines->count == lines->room) {
+        int         room = lines->room ? 2 * lines->room : 16;
+        PromptLine *more = realloc(lines->line, (size_t)room * sizeof *more);
+        if (!more) return err("out of memory for %d prompts", room);
+        lines->line = more, lines->room = room;
+    }
+    if (!utf8_valid(line->prompt, strlen(line->prompt)) || !utf8_valid(line->negative_prompt, strlen(line->negative_prompt)))
+        return err("prompt %d: text in UTF-8 was expected", lines->count + 1);
+    lines->line[lines->count++] = *line;
+    return 0;
+}
+
+void prompt_lines_close(PromptLines *lines)
+{
+    free(lines->line);
+    *lines = (PromptLines){ 0 };
+}
+
+int prompt_lines_read(PromptLines *lines, const char *path, const PromptLine *first, int seeds)
+{
+    enum { FILE_LIMIT = 64 << 20 };
+    int   status = 0, before = lines->count;
+    char *text = file_read(path, FILE_LIMIT, NULL), *at = text;
+    if (!text) return -1;
+    for (int number = 1; at && *at && !status; number++) {
+        char *end = strchr(at, '\n');
+        if (end) *end = 0;
+        PromptLine line = *first;
+        line.seed += (int64_t)(lines->count - before) * seeds;
+        int found = prompt_line_parse(&line, at, path, number);
+        status = found < 0 || (found > 0 && prompt_lines_add(lines, &line)) ? -1 : 0;
+        at = end ? end + 1 : NULL;
+    }
+    free(text);
+    return !status && lines->count == before ? err("%s: expected a prompt a line, found none", path) : status;
+}
+
+/* ---- what a picture says of itself ---- */
+
+/* The model's name as the web UI has it, and its length: "sd15" of dir/sd15.safetensors, "tiny-sd" of the folder dir/tiny-sd/. */
+static int model_name(const char **name, const char *path)
+{
+    size_t end = strlen(path), start;
+    while (end > 1 && path[end - 1] == '/') end--;
+    for (start = end; start > 0 && path[start - 1] != '/';) start--;
+    *name = path + start;
+    return (int)(end - start - (is_file(path) ? strlen(path_extension(path)) : 0));
+}
+
+void prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
+                          const char *model)
+{
+    const char *name;
+    int         length = model_name(&name, model), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
+    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s, RNG: CPU, Version: sdlora", l->prompt,
+             loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
+             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name);
 }
 
 int lora_argument(char *path, size_t size, double *weight, const char *text)

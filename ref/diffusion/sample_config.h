@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MAX_TEXTS = 16, MAX_PROMPT = 4096 };
+enum { MAX_TEXTS = 16, MAX_PROMPT = 4096, MAX_PARAMETERS = 4 * MAX_PROMPT };  /* MAX_PARAMETERS: bytes of prompt_line_describe, LoRAs aside */
 enum { MIN_SIDE = 8, MAX_SIDE = 4096, MAX_STEPS = 1000, MAX_CFG = 100 };
 #define MAX_SEED UINT32_MAX                             /* as in the web UI */
 
@@ -18,7 +18,7 @@ typedef struct {
 } TextList;
 
 typedef struct {
-    const char *model;                                  /* .safetensors or .ckpt file, or diffusers folder */
+    const char *model;                                  /* a folder in the diffusers layout */
     TextList    lora;                                   /* each FILE or FILE:WEIGHT; see lora_argument */
 
     const char *prompt, *negative_prompt;               /* prompt NULL: from_file has them */
@@ -40,6 +40,7 @@ typedef struct {
 
     const char *set;                                    /* name of a kernel set */
     int         threads;                                /* 0: one a processor */
+    const char *dump;                                   /* a folder for everything that is computed */
 } SampleConfig;
 
 /* Refuses what contradicts itself: -1 and err(). Once, after parsing. */
@@ -60,6 +61,22 @@ PromptLine prompt_line_of(const SampleConfig *config);
  *   prompt --n negative prompt --w width --h height --d seed --s steps --l cfg_scale
  * 1: read; 0: the text is empty or a comment (#); -1 and err("PATH:NUMBER: ..."): an unknown or repeated option, or a value out of its range. */
 int prompt_line_parse(PromptLine *line, const char *text, const char *path, int number);
+
+/* Prompt lines, of a file or put together one by one. Opened as { 0 }. */
+typedef struct {
+    PromptLine *line;
+    int         count, room;
+} PromptLines;
+
+int  prompt_lines_add(PromptLines *lines, const PromptLine *line);      /* 0, or -1 and err() */
+void prompt_lines_close(PromptLines *lines);
+
+/* Adds the lines of a file. Each begins as *first does, its seed `seeds` more than that of the line before. 0, or -1 and err(): also where there is none. */
+int prompt_lines_read(PromptLines *lines, const char *path, const PromptLine *first, int seeds);
+
+/* What the web UI writes into a picture as its `parameters`, and reads again. loras: "" or " <lora:name:1>"; model: a path, of which the name counts. */
+void prompt_line_describe(char *out, size_t size, const PromptLine *line, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
+                          const char *model);
 
 /* Splits FILE:WEIGHT at its last colon where a number follows; *weight is 1 without one. path has room for `size` bytes. 0, or -1 and err(). */
 int lora_argument(char *path, size_t size, double *weight, const char *text);

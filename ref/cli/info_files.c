@@ -1,0 +1,440 @@
+#include "cli/info_files.h"
+#include "base/err.h"
+#include "io/file.h"
+#include "io/image.h"
+#include "io/png_text.h"
+#include "lora/info.h"
+#include "model/checkpoint.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where memory runs out cJSON's functions leave a member out, and do nothing with NULL. */
+static void add_text(cJSON *object, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add_text(cJSON *object, const char *key, const char *format, ...)
+{
+    char    text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    cJSON_AddStringToObject(object, key, text);
+}
+
+static void add_number(cJSON *object, const char *key, double x) { cJSON_AddNumberToObject(object, key, x); }
+
+static cJSON *add_row(cJSON *array)
+{
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddItemToArray(array, row);
+    return row;
+}
+
+/* ---- tensors ---- */
+
+static void add_dtypes(cJSON *o, const Safetensors *file)
+{
+    char   text[256] = "";
+    size_t numbers = 0;
+    for (int i = 0; i < file->count; i++) {
+        numbers += file->entry[i].count;
+        if (!strstr(text, file->entry[i].dtype) && strlen(text) + 16 < sizeof text) strcat(strcat(text, *text ? ", " : ""), file->entry[i].dtype);
+    }
+    add_number(o, "tensor_count", file->count);
+    cJSON_AddStringToObject(o, "dtype", text);
+    add_number(o, "numbers", (double)numbers);
+}
+
+static int by_key(const void *a, const void *b) { return strcmp(((const SafetensorsPair *)a)->key, ((const SafetensorsPair *)b)->key); }
+
+static void add_metadata(cJSON *o, const char *key, const Safetensors *file)
+{
+    cJSON           *metadata = cJSON_AddObjectToObject(o, key);
+    SafetensorsPair *sorted = calloc((size_t)file->pairs + 1, sizeof *sorted);
+    if (!sorted) return;
+    for (int i = 0; i < file->pairs; i++) sorted[i] = file->pair[i];
+    qsort(sorted, (size_t)file->pairs, sizeof *sorted, by_key);
+    for (int i = 0; i < file->pairs; i++) cJSON_AddStringToObject(metadata, sorted[i].key, sorted[i].value);
+    free(sorted);
+}
+
+/* Name, type, shape, root mean square and largest magnitude of each tensor that is (1) or is not (0) of a LoRA, or of all (-1). */
+static int add_tensors(cJSON *o, const char *key, const Safetensors *file, int lora)
+{
+    cJSON *tensors = cJSON_AddArrayToObject(o, key);
+    for (int i = 0; i < file->count; i++) {
+        const SafetensorsEntry *e = &file->entry[i];
+        if (lora >= 0 && lora != (strstr(e->name, ".lora_") != NULL)) continue;
+        cJSON                  *row = add_row(tensors);
+        char                    shape[160] = "(";
+        double                  squares = 0, most = 0, *x = e->type == T_COUNT ? NULL : malloc(e->count * sizeof *x + 1);
+        for (int k = 0, at = 1; k < e->rank; k++) at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%lld", k ? "," : "", (long long)e->shape[k]);
+        add_text(row, "name", "%s", e->name);
+        cJSON_AddStringToObject(row, "dtype", e->dtype);
+        cJSON_AddStringToObject(row, "shape", strcat(shape, ")"));
+        if (e->type == T_COUNT) continue;
+        if (!x || safetensors_read(file, e, T_F64, x)) return free(x), err("%s: %s: out of memory", file->path, e->name);
+        for (size_t k = 0; k < e->count; k++) squares += x[k] * x[k], most = fabs(x[k]) <= most ? most : fabs(x[k]);
+        add_number(row, "rms", e->count ? sqrt(squares / (double)e->count) : 0);
+        add_number(row, "largest", most);
+        free(x);
+    }
+    return 0;
+}
+
+/* ---- LoRA ---- */
+
+typedef struct {
+    int    modules, low_rank, high_rank, dead;
+    double params, low_scale, high_scale, squares, largest;
+} Sum;
+
+static void sum_add(Sum *s, const InfoModule *m)
+{
+    if (!s->modules++) s->low_rank = s->high_rank = m->rank, s->low_scale = s->high_scale = m->scale;
+    if (m->rank < s->low_rank) s->low_rank = m->rank;
+    if (m->rank > s->high_rank) s->high_rank = m->rank;
+    if (m->scale < s->low_scale) s->low_scale = m->scale;
+    if (m->scale > s->high_scale) s->high_scale = m->scale;
+    s->dead += m->dead;
+    s->params += (double)m->params;
+    s->squares += m->norm * m->norm;
+    s->largest = m->largest <= s->largest ? s->largest : m->largest;        /* NAN stays */
+}
+
+static void add_sum(cJSON *row, const Sum *s)
+{
+    add_number(row, "modules", s->modules);
+    add_number(row, "parameters", s->params);
+    add_text(row, "rank", s->low_rank == s->high_rank ? "%d" : "%d to %d", s->low_rank, s->high_rank);
+    add_text(row, "scale", s->low_scale == s->high_scale ? "%.4g" : "%.4g to %.4g", s->low_scale, s->high_scale);
+    add_number(row, "norm", sqrt(s->squares));
+    add_number(row, "largest", s->largest);
+    add_number(row, "dead", s->dead);
+}
+
+static void add_kinds(cJSON *o, const LoraInfo *info)
+{
+    Sum    sum[KINDS] = { 0 }, all = { 0 };
+    cJSON *kinds = cJSON_AddArrayToObject(o, "kinds"), *row;
+    for (int i = 0; i < info->modules; i++) sum_add(&sum[info->module[i].kind], &info->module[i]), sum_add(&all, &info->module[i]);
+    for (int k = 0; k < KINDS; k++) {
+        if (!sum[k].modules) continue;
+        row = add_row(kinds);
+        cJSON_AddStringToObject(row, "kind", kind_name((ModuleKind)k));
+        add_sum(row, &sum[k]);
+    }
+    row = add_row(kinds);
+    cJSON_AddStringToObject(row, "kind", "all");
+    add_sum(row, &all);
+}
+
+static void add_modules(cJSON *o, const LoraInfo *info)
+{
+    cJSON *modules = cJSON_AddArrayToObject(o, "modules");
+    for (int i = 0; i < info->modules; i++) {
+        const InfoModule *m = &info->module[i];
+        cJSON            *row = add_row(modules);
+        add_text(row, "module", "%s", m->key);
+        add_number(row, "rank", m->rank);
+        add_number(row, "alpha", m->scale * m->rank);
+        add_number(row, "norm", m->norm);
+        add_number(row, "largest", m->largest);
+    }
+}
+
+static void add_problems(cJSON *o, const LoraInfo *info)
+{
+    cJSON *problems = cJSON_AddArrayToObject(o, "problems");
+    char   text[512];
+    for (int i = 0; i < info->modules; i++) {
+        const InfoModule *m = &info->module[i];
+        if (m->bad) snprintf(text, sizeof text, "%s: %zu numbers are infinite or not a number", m->key, m->bad);
+        else if (m->dead) snprintf(text, sizeof text, "%s: up is all 0, it does nothing", m->key);
+        else continue;
+        cJSON_AddItemToArray(problems, cJSON_CreateString(text));
+    }
+    if (!info->others) return;
+    snprintf(text, sizeof text, "%d tensors belong to no module, the first is %s", info->others, info->other->name);
+    cJSON_AddItemToArray(problems, cJSON_CreateString(text));
+}
+
+/* "value", and whether the file says the same of itself. */
+static void add_hash(cJSON *hashes, const char *key, const char *value, const char *stored)
+{
+    char other[64];
+    cJSON_AddStringToObject(hashes, key, value);
+    if (!stored || strcmp(stored, value) == 0) return;
+    snprintf(other, sizeof other, "%s_in_the_file", key);
+    add_text(hashes, other, "%s, which differs", stored);
+}
+
+/* The hash that kohya's scripts once had, of the file as it was before sshs_* and modelspec.* were added to it; -1: it cannot be made again. */
+static int legacy_hash(char hex[HASH_SIZE], const Safetensors *file)
+{
+    int              n = 0, status = 0;
+    SafetensorsPair *ss = calloc((size_t)file->pairs + 1, sizeof *ss);
+    for (int i = 0; i < file->count; i++)
+        if (file->entry[i].type == T_COUNT) status = -1;
+    for (int i = 0; ss && i < file->pairs; i++)
+        if (strncmp(file->pair[i].key, "ss_", 3) == 0) ss[n++] = file->pair[i];
+    if (!ss || status || safetensors_hash_range(hex, file->entry, file->count, ss, n, 0x100000, 0x10000)) status = -1;
+    else hex[8] = 0;
+    free(ss);
+    return status;
+}
+
+static int add_hashes(cJSON *o, const Safetensors *file)
+{
+    cJSON *hashes = cJSON_AddObjectToObject(o, "hashes");
+    char   whole[HASH_SIZE], model[HASH_SIZE], legacy[HASH_SIZE];
+    if (hash_file(whole, file->path)) return -1;
+    hash_data(model, file->data, file->bytes);
+    cJSON_AddStringToObject(hashes, "sha256", whole);
+    add_text(hashes, "autov2", "%.10s", whole);
+    add_hash(hashes, "model_hash", model, safetensors_meta(file, "sshs_model_hash"));
+    add_text(hashes, "short", "%.12s", model);
+    if (legacy_hash(legacy, file) == 0) add_hash(hashes, "legacy_hash", legacy, safetensors_meta(file, "sshs_legacy_hash"));
+    return 0;
+}
+
+/* What matters most of the metadata. */
+static void add_training(cJSON *o, const Safetensors *file)
+{
+    static const SafetensorsPair facts[] = {
+        { "modelspec.title", "title" },         { "modelspec.author", "author" },       { "modelspec.description", "description" },
+        { "modelspec.usage_hint", "usage" },    { "modelspec.license", "license" },     { "modelspec.date", "date" },
+        { "ss_sd_model_name", "base_model" },   { "ss_base_model_version", "version" }, { "modelspec.prediction_type", "prediction" },
+        { "ss_resolution", "resolution" },      { "ss_num_train_images", "images" },    { "ss_total_batch_size", "batch" },
+        { "ss_steps", "steps" },                { "ss_epoch", "epochs" },               { "ss_unet_lr", "unet_lr" },
+        { "ss_text_encoder_lr", "text_encoder_lr" }, { "ss_lr_scheduler", "scheduler" }, { "ss_optimizer", "optimizer" },
+        { "ss_seed", "seed" },                  { "ss_training_comment", "comment" },
+    };
+    cJSON *training = cJSON_AddObjectToObject(o, "training");
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        const char *value = safetensors_meta(file, facts[i].key);
+        if (value && *value && strcmp(value, "None")) cJSON_AddStringToObject(training, facts[i].value, value);
+    }
+}
+
+typedef struct {
+    const char *text;
+    double      count;
+} Tag;
+
+static int by_text(const void *a, const void *b) { return strcmp(((const Tag *)a)->text, ((const Tag *)b)->text); }
+
+static int by_count(const void *a, const void *b)
+{
+    const Tag *x = a, *y = b;
+    return y->count > x->count ? 1 : y->count < x->count ? -1 : by_text(a, b);
+}
+
+/* {"folder": {"tag": count}} as rows, the folders' counts added up, the most frequent tag first. */
+static void add_tags(cJSON *o, const Safetensors *file)
+{
+    const char  *text = safetensors_meta(file, "ss_tag_frequency");
+    cJSON       *frequency = text ? cJSON_Parse(text) : NULL, *rows = cJSON_AddArrayToObject(o, "tags");
+    const cJSON *folder, *item;
+    size_t       room = 1, n = 0, kept = 0;
+    cJSON_ArrayForEach(folder, frequency) room += (size_t)cJSON_GetArraySize(folder);
+    Tag *tag = calloc(room, sizeof *tag);
+    if (tag) cJSON_ArrayForEach(folder, frequency)
+        cJSON_ArrayForEach(item, folder)
+            if (item->string && cJSON_IsNumber(item)) tag[n++] = (Tag){ item->string, item->valuedouble };
+    if (n) qsort(tag, n, sizeof *tag, by_text);
+    for (size_t i = 0; i < n; i++) {
+        if (kept && strcmp(tag[kept - 1].text, tag[i].text) == 0) tag[kept - 1].count += tag[i].count;
+        else tag[kept++] = tag[i];
+    }
+    if (n) qsort(tag, kept, sizeof *tag, by_count);
+    for (size_t i = 0; i < kept; i++) {
+        cJSON *row = add_row(rows);
+        add_number(row, "count", tag[i].count);
+        add_text(row, "tag", "%s", tag[i].text);
+    }
+    free(tag);
+    cJSON_Delete(frequency);
+}
+
+static void add_folders(cJSON *o, const Safetensors *file)
+{
+    const char  *text = safetensors_meta(file, "ss_dataset_dirs");
+    cJSON       *dirs = text ? cJSON_Parse(text) : NULL, *folders = cJSON_AddArrayToObject(o, "folders");
+    const cJSON *dir;
+    cJSON_ArrayForEach(dir, dirs) {
+        const cJSON *repeats = cJSON_GetObjectItemCaseSensitive(dir, "n_repeats"), *count = cJSON_GetObjectItemCaseSensitive(dir, "img_count");
+        if (!dir->string || !cJSON_IsNumber(repeats) || !cJSON_IsNumber(count)) continue;
+        cJSON *row = add_row(folders);
+        add_text(row, "folder", "%s", dir->string);
+        add_number(row, "pictures", count->valuedouble);
+        add_number(row, "repeats", repeats->valuedouble);
+    }
+    cJSON_Delete(dirs);
+}
+
+static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
+{
+    cJSON_AddStringToObject(o, "kind", "LoRA");
+    add_text(o, "layout", "%s", layout_name(info->layout));
+    add_number(o, "bytes", (double)file->bytes);
+    add_dtypes(o, file);
+    add_problems(o, info);
+    add_kinds(o, info);
+    add_training(o, file);
+    add_folders(o, file);
+    add_tags(o, file);
+    if (add_hashes(o, file)) return -1;
+    add_metadata(o, "metadata", file);
+    add_modules(o, info);
+    return 0;
+}
+
+/* ---- other files ---- */
+
+static int add_other(cJSON *o, const Safetensors *file)
+{
+    cJSON_AddStringToObject(o, "kind", "tensors");
+    add_dtypes(o, file);
+    add_metadata(o, "metadata", file);
+    return add_tensors(o, "tensors", file, -1);
+}
+
+static int add_state(cJSON *o, const Safetensors *file)
+{
+    cJSON_AddStringToObject(o, "kind", "state of a training run");
+    add_dtypes(o, file);
+    add_metadata(o, "settings", file);
+    return add_tensors(o, "tensors", file, -1);
+}
+
+static int add_dump(cJSON *o, const Safetensors *file)
+{
+    cJSON_AddStringToObject(o, "kind", "dump");
+    add_dtypes(o, file);
+    add_metadata(o, "facts", file);
+    return add_tensors(o, "values", file, 0) || add_tensors(o, "tensors", file, 1) ? -1 : 0;
+}
+
+static int add_safetensors(cJSON *o, const char *path)
+{
+    LoraInfo     info;
+    Safetensors *file = safetensors_open(path);
+    if (!file) return -1;
+    const char *meta = safetensors_meta(file, "format"), *format = meta ? meta : "";
+    int         status;
+    if (strncmp(format, "sdlora-state", 12) == 0) status = add_state(o, file);
+    else if (strncmp(format, "sdlora-dump", 11) == 0) status = add_dump(o, file);
+    else if ((status = lora_info_open(&info, file)) == 0) {
+        status = info.layout == LAYOUT_NONE ? add_other(o, file) : add_lora(o, file, &info);
+        lora_info_close(&info);
+    }
+    safetensors_close(file);
+    return status;
+}
+
+static void add_part(cJSON *parts, const char *name, const Weights *w, const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void add_part(cJSON *parts, const char *name, const Weights *w, const char *format, ...)
+{
+    char    text[256];
+    cJSON  *row = add_row(parts);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    cJSON_AddStringToObject(row, "part", name);
+    add_number(row, "parameters", (double)w->count);
+    cJSON_AddStringToObject(row, "shape", text);
+}
+
+static void print_channels(char out[128], const int *channels, int levels)
+{
+    for (int i = 0, at = 0; i < levels && at < 100; i++) at += snprintf(out + at, 128 - (size_t)at, "%s%d", i ? ", " : "", channels[i]);
+}
+
+static int add_model(cJSON *o, const char *path)
+{
+    Checkpoint m;
+    char       unet[128] = "", vae[128] = "";
+    Set       *like = set_open("ref"), *set = like ? set_null(like) : NULL;
+    if (!set || checkpoint_describe(&m, path, set)) return free(set), -1;
+    const ClipConfig *c = &m.clip.config;
+    print_channels(unet, m.unet.config.channels, m.unet.config.levels);
+    print_channels(vae, m.vae.config.channels, m.vae.config.levels);
+    cJSON_AddStringToObject(o, "kind", "Stable Diffusion model, diffusers folder");
+    add_text(o, "native_size", "%dx%d, sides are multiples of %d", m.native_w, m.native_h, checkpoint_step(&m));
+    add_text(o, "prediction", "%s", m.scheduler.v_prediction ? "v" : "epsilon");
+    add_text(o, "noise", "%d timesteps, beta %g to %g, %s", m.scheduler.timesteps, m.scheduler.beta_start, m.scheduler.beta_end,
+             m.scheduler.scaled_linear ? "scaled linear" : "linear");
+    add_number(o, "parameters", (double)(m.clip.weights.count + m.unet.weights.count + m.vae.weights.count));
+    cJSON *parts = cJSON_AddArrayToObject(o, "parts");
+    add_part(parts, "text encoder", &m.clip.weights, "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab, c->length);
+    add_part(parts, "U-Net", &m.unet.weights, "channels %s, %d blocks a level, text of width %d", unet, m.unet.config.layers, m.unet.config.cross);
+    add_part(parts, "autoencoder", &m.vae.weights, "channels %s, factor %d, %d latent channels times %g", vae, vae_factor(&m.vae.config), m.vae.config.latent,
+             m.vae.config.scaling);
+    checkpoint_close(&m);
+    free(set);
+    return 0;
+}
+
+static int add_folder(cJSON *o, const char *path)
+{
+    char  inner[PATH_SIZE];
+    Names names;
+    if (path_join(inner, path, "model_index.json")) return -1;
+    if (is_file(inner)) return add_model(o, path);
+    if (path_join(inner, path, "state.safetensors")) return -1;
+    if (is_file(inner)) return add_safetensors(o, inner);
+    if (dir_list(&names, path)) return -1;
+    cJSON_AddStringToObject(o, "kind", "folder, neither of a model (model_index.json) nor of a state (state.safetensors)");
+    add_number(o, "entries", names.count);
+    names_free(&names);
+    return 0;
+}
+
+static int add_png(cJSON *o, const char *path)
+{
+    enum { LIMIT = 1 << 30 };
+    size_t   size;
+    int      w, h;
+    char    *text = NULL;
+    uint8_t *png = file_read(path, LIMIT, &size);
+    int      status = png ? image_size(&w, &h, path) || png_text_find(&text, png, size, "parameters") : -1;
+    if (!status) {
+        cJSON_AddStringToObject(o, "kind", "picture");
+        add_text(o, "size", "%dx%d", w, h);
+        cJSON_AddStringToObject(o, "parameters", text ? text : "none");
+    }
+    free(text);
+    free(png);
+    return status ? -1 : 0;
+}
+
+/* By how it begins: a PNG's signature; the length of a header and a brace. */
+static int add_file(cJSON *o, const char *path)
+{
+    static const char signature[8] = { (char)0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n' };
+    char              head[9] = "";
+    FILE             *f = fopen(path, "rb");
+    size_t            n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (!f) return err("%s: cannot be read", path);
+    fclose(f);
+    if (n >= sizeof signature && memcmp(head, signature, sizeof signature) == 0) return add_png(o, path);
+    if ((n == sizeof head && head[8] == '{' && !head[7] && !head[6] && !head[5]) || strcmp(path_extension(path), ".safetensors") == 0)
+        return add_safetensors(o, path);
+    cJSON_AddStringToObject(o, "kind", "none that sdlora knows: neither a safetensors file nor a PNG");
+    return 0;
+}
+
+cJSON *info_of(const char *path)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (!o) return err("out of memory"), NULL;
+    cJSON_AddStringToObject(o, "file", path);
+    int status = is_dir(path) ? add_folder(o, path) : is_file(path) ? add_file(o, path) : err("%s: no such file or folder", path);
+    if (!status) return o;
+    cJSON_Delete(o);
+    return NULL;
+}
