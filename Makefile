@@ -8,11 +8,13 @@ SAN      ?=#                    address, undefined or thread
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 FLAGS    := -std=c11 -D_DEFAULT_SOURCE -ffp-contract=off -fopenmp $(OPT) -g $(SANFLAGS) $(CFLAGS)
-LIBS     := $(if $(filter blas,$(GEMM)),-lopenblas) -lcjson -lutf8proc -lmd -lm
+# Optional: libwebp, where its header is there.
+WEBP     := $(shell $(CC) $(CFLAGS) -include webp/decode.h -E -xc /dev/null >/dev/null 2>&1 && echo -DHAVE_WEBP)
+LIBS     := $(if $(WEBP),-lwebp) $(if $(filter blas,$(GEMM)),-lopenblas) -lcjson -lutf8proc -lmd -lm
 STB      := -isystem /usr/include/stb
 
 # Objects of one set of flags live together, so changing flags needs no `make clean`.
-KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)' | cksum | cut -d' ' -f1)
+KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)$(WEBP)' | cksum | cut -d' ' -f1)
 B     := build/$(KEY)
 
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h).
@@ -25,7 +27,7 @@ TESTS := $(UNITS:tests/%.c=$B/%) $(CHECKS:%=$B/%)
 
 all: sdlora ## build ./sdlora
 sdlora: $B/sdlora
-	@cmp -s $< $@ || cp $< $@
+	@cmp -s $< $@ || { rm -f $@ && cp $< $@; }
 
 $B/sdlora: $(LIB) $B/ref/cli/main.o
 $(UNITS:tests/%.c=$B/%): $B/unit_%: $B/tests/unit_%.o $(LIB)
@@ -36,11 +38,16 @@ $B/$1: $(patsubst %.c,$B/%.o,$(wildcard tests/$1/*.c)) $(LIB)
 endef
 $(foreach c,$(CHECKS),$(eval $(call check_rule,$c)))
 
-COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) -Iref -MMD -MP -c -o $@ $<
+COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) -Iref -I$B -MMD -MP -c -o $@ $<
 $B/%_f32.o: %.c ; $(COMPILE) -DREAL=32
 $B/%_f64.o: %.c ; $(COMPILE) -DREAL=64
 $B/%.o: %.c ; $(COMPILE)
 -include $(shell find $B -name '*.d' 2>/dev/null)
+
+# The report's page is kept as HTML; the program carries it as C strings, a line each.
+$B/ref/train/report.o: $B/report_page.inc
+$B/report_page.inc: ref/train/report_page.html
+	@mkdir -p $(@D); sed 's/[\\"?]/\\&/g; s/.*/"&\\n",/' $< >$@
 
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -67,7 +74,7 @@ test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@sh tests/run.sh $B $(ONLY)
 .PHONY: tests
-tests: sdlora $B/score $(TESTS)
+tests: sdlora $B/score $(if $(ONLY),$(ONLY:%=$B/%),$(TESTS))
 
 test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
@@ -90,7 +97,14 @@ loc: ## lines of code by room
 	@for room in ref/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
 
 PREFIX ?= /usr/local
-install: sdlora ## into PREFIX/bin
+SHARE  = $(DESTDIR)$(PREFIX)/share
+install: sdlora ## program, man page, bash completion and docs into PREFIX
 	install -D -m 755 sdlora $(DESTDIR)$(PREFIX)/bin/sdlora
+	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/doc/sdlora/docs/examples
+	./sdlora docs --man >$(SHARE)/man/man1/sdlora.1
+	./sdlora docs --bash >$(SHARE)/bash-completion/completions/sdlora
+	install -m 644 README.md CHANGELOG.md LICENSE $(SHARE)/doc/sdlora
+	install -m 644 $(wildcard docs/*.md docs/*.png) $(SHARE)/doc/sdlora/docs
+	install -m 644 docs/examples/* $(SHARE)/doc/sdlora/docs/examples
 clean: ## remove what was built
 	rm -rf build sdlora

@@ -4,7 +4,7 @@ A line a run: scheduler, steps of warm-up, steps in all, then the factor of step
 import torch
 from diffusers.optimization import get_scheduler
 
-RUNS = [(0, 1), (0, 7), (1, 7), (3, 10), (5, 6), (6, 6), (20, 24), (2, 50)]
+RUNS = [(0, 1), (0, 7), (1, 7), (3, 10), (5, 6), (6, 6), (9, 6), (20, 24), (2, 50)]
 
 for name in ("constant", "constant_with_warmup", "linear", "cosine"):
     for warmup, total in RUNS:

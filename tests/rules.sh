@@ -18,10 +18,21 @@ done
 verdict "a room includes only rooms before it: $(echo $rooms | sed 's/ / <- /g')" "$found"
 verdict "no line is longer than 160 columns" "$(awk 'length > 160 { print FILENAME ":" FNR ": " length " columns" }' $sources)"
 verdict "no tabs, no blanks at line ends" "$(grep -nE "	| +$" $sources)"
-verdict "nothing is left to do or commented out" "$(grep -nE 'TODO|FIXME|XXX|^ *// *[a-z_]+\(.*;' $sources | grep -v '^tests/rules.sh')"
+verdict "nothing is left to do or commented out" "$(grep -nE '\<(TODO|FIXME|XXX)\>|^ *// *[a-z_]+\(.*;' $sources | grep -v '^tests/rules.sh')"
 verdict "no code above the table of sets knows which set runs" "$(grep -nE '#if.*(CUDA|WITH_|SET_)' $(find ref -name '*.[ch]') | grep -v '^ref/ops/ops.c:')"
 verdict "every header opens with what it is" "$(for h in $(find ref -name '*.h'); do head -n 1 "$h" | grep -q "^/\* $(basename "$h") - " || echo "$h"; done)"
 verdict "every test is in tests/LIST" "$(for t in tests/unit_*.c tests/*/main.c; do n=$(basename "${t%/main.c}" .c); grep -qE "^$n( |\$)" tests/LIST || echo "$n"; done)"
+pages=$(ls README.md CONTRIBUTING.md CHANGELOG.md docs/*.md)
+missing() { # of `FILE:NAME` and `FILE` in the pages, those that are not there
+    grep -oE '`(ref|kernels|tests|golden|bench|docs)/[A-Za-z0-9_./-]*(:[A-Za-z0-9_]+)?`' $pages | tr -d '`' | while IFS=: read -r page file name; do
+        if [ ! -e "$file" ]; then echo "$page: $file: no such file"
+        elif [ -n "$name" ] && ! grep -qw "$name" "$file"; then echo "$page: $file: has no $name"; fi
+    done
+    grep -oE '\]\([a-z][A-Za-z0-9_./-]*\)' $pages | tr -d ']()' | while IFS=: read -r page file; do
+        [ -e "$(dirname "$page")/$file" ] || echo "$page: $file: a link to nothing"
+    done
+}
+verdict "what the pages of docs speak of is there" "$(missing)"
 echo "1..$number"
 wc -l $(find ref -name '*.c') | sort -rn | awk 'NR > 1 && $1 > 500 { print "# " $2 ": " $1 " lines" }'
 exit $bad

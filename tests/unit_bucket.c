@@ -104,7 +104,8 @@ static void an_exact_size_wins(void **state)
     buckets_close(&b);
 }
 
-/* For random pictures: the resized picture covers its bucket, keeps its shape to half a pixel, is cut in the middle, and is not enlarged where that is forbidden. */
+/* For random pictures: the resized picture covers its bucket, keeps its shape to half a pixel, is cut in the middle, and is not enlarged where that is
+ * forbidden. */
 static void any_picture_fits(void **state)
 {
     (void)state;

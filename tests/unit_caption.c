@@ -112,31 +112,38 @@ static void test_files(void **state)
         size_t        size;
         CaptionResult result;
         const char   *want;
+        int           lines;
     } cases[] = {
-        { "a, b", 4, CAPTION_OK, "a, b" },
-        { " a, b \t\r\nsecond", 15, CAPTION_OK, "a, b" },
-        { "\xef\xbb\xbf" "a\n", 5, CAPTION_OK, "a" },
-        { "caf\xc3\xa9\r", 6, CAPTION_OK, "caf\xc3\xa9" },
-        { long_line + 1, CAPTION_SIZE / 2 - 1, CAPTION_OK, long_line + 1 },
-        { "", 0, CAPTION_EMPTY, "it is empty" },
-        { "\xef\xbb\xbf\r\n", 5, CAPTION_EMPTY, "it is empty" },
-        { "  \t\nsecond", 10, CAPTION_EMPTY, "it is empty" },
-        { "caf\xe9", 4, CAPTION_BAD, "not UTF-8" },
-        { "\xff\xfe" "a\0", 4, CAPTION_BAD, "not UTF-8" },
-        { "a\0b", 3, CAPTION_BAD, "zero byte" },
-        { long_line, CAPTION_SIZE / 2, CAPTION_BAD, "longer than" },
+        { "a, b", 4, CAPTION_OK, "a, b", 1 },
+        { " a, b \t\r\nsecond", 15, CAPTION_OK, "a, b", 2 },
+        { " a  \r\n\r\n \t \r\n", 12, CAPTION_OK, "a", 1 },
+        { "a\rb\n\nc", 6, CAPTION_OK, "a", 3 },
+        { "\xef\xbb\xbf" "a\n", 5, CAPTION_OK, "a", 1 },
+        { "caf\xc3\xa9\r", 6, CAPTION_OK, "caf\xc3\xa9", 1 },
+        { long_line + 1, CAPTION_SIZE / 2 - 1, CAPTION_OK, long_line + 1, 1 },
+        { "", 0, CAPTION_EMPTY, "it is empty", 0 },
+        { "\xef\xbb\xbf\r\n", 5, CAPTION_EMPTY, "it is empty", 0 },
+        { "  \t\nsecond", 10, CAPTION_EMPTY, "it is empty", 0 },
+        { "caf\xe9", 4, CAPTION_BAD, "byte 3, e9, is not UTF-8", 0 },
+        { "a\nb\xc0\xaf", 5, CAPTION_BAD, "byte 3, c0, is not UTF-8", 0 },
+        { "\xff\xfe" "a\0", 4, CAPTION_BAD, "this is UTF-16", 0 },
+        { "\xfe\xff\0a", 4, CAPTION_BAD, "this is UTF-16", 0 },
+        { "a\0b", 3, CAPTION_BAD, "byte 1 is 0", 0 },
+        { long_line, CAPTION_SIZE / 2, CAPTION_BAD, "longer than", 0 },
     };
     static char out[CAPTION_SIZE];
+    int lines;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(file_write(tmp_path("c.txt"), cases[i].text, cases[i].size), 0);
-        int result = (int)caption_read(out, tmp_path("c.txt"));
+        int result = (int)caption_read(out, &lines, tmp_path("c.txt"));
+        assert_int_equal(lines, cases[i].lines);
         if (result != (int)cases[i].result) fail_msg("case %zu: result %d: %s", i, result, err_text());
         if (result == CAPTION_OK) assert_string_equal(out, cases[i].want);
         else if (*out || !strstr(err_text(), cases[i].want) || !strstr(err_text(), "c.txt")) fail_msg("case %zu: %s", i, err_text());
     }
-    assert_int_equal(caption_read(out, tmp_path("none.txt")), CAPTION_MISSING);
-    assert_int_equal(caption_read(out, tmp_dir), CAPTION_BAD);
+    assert_int_equal(caption_read(out, &lines, tmp_path("none.txt")), CAPTION_MISSING);
+    assert_int_equal(caption_read(out, &lines, tmp_dir), CAPTION_BAD);
 }
 
 int main(void)

@@ -54,8 +54,9 @@ static void finds_everything(void **state)
     put_picture("set/10_my cat_2/x.y.png", 7, 7);
     put_picture("set/cats/x.png", 7, 7);
     put_picture("set/0_off/x.png", 7, 7);
+    put_picture("set/.latents/x.png", 7, 7);
     put_picture("set/stray.png", 7, 7);
-    assert_int_equal(concepts_open(&c, tmp_path("set/"), NULL), 0);
+    assert_int_equal(concepts_open(&c, tmp_path("set/"), NULL, NULL), 0);
 
     assert_int_equal(c.concepts, 2);
     assert_string_equal(c.concept[0].name, "my cat_2");
@@ -78,13 +79,16 @@ static void finds_everything(void **state)
     assert_non_null(out);
     concepts_print(&c, out);
     fclose(out);
-    assert_string_equal(text, "concept      pictures   repeats  captions   missing\n"
-                              "10_my cat_2         1        10         0         1  (caption \"my cat_2\")\n"
-                              "5_body              3         5         2         1  (caption \"body\")\n"
-                              "ignored: 0_off (not N_name)\n"
-                              "ignored: cats (not N_name)\n"
-                              "ignored: pictures outside of the subfolders: 1\n"
-                              "4 pictures, 25 samples in an epoch\n");
+    char want[1024];
+    snprintf(want, sizeof want, "concept      pictures   repeats   samples  captions   missing\n"
+                                "10_my cat_2         1        10        10         0         1  (caption \"my cat_2\")\n"
+                                "5_body              3         5        15         2         1  (caption \"body\")\n"
+                                "4 pictures, 25 samples in an epoch\n"
+                                "captions of more than one line, of which the first is used: 1, as that of %s\n"
+                                "ignored: 0_off (not N_name)\n"
+                                "ignored: cats (not N_name)\n"
+                                "ignored: pictures outside of the subfolders: 1\n", tmp_path("set/5_body/b.PNG"));
+    assert_string_equal(text, want);
     free(text);
     concepts_close(&c);
 }
@@ -100,7 +104,7 @@ static void endings_are_in_order(void **state)
     put_text("faces/1_face/a.caption", "from caption");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Concepts c;
-        assert_int_equal(concepts_open(&c, tmp_path("faces"), cases[i].endings), 0);
+        assert_int_equal(concepts_open(&c, tmp_path("faces"), cases[i].endings, NULL), 0);
         assert_string_equal(c.picture[0].caption, cases[i].caption);
         concepts_close(&c);
     }
@@ -109,7 +113,7 @@ static void endings_are_in_order(void **state)
 static void refuses(const char *folder, const char *first, const char *second)
 {
     Concepts c;
-    assert_int_equal(concepts_open(&c, tmp_path(folder), NULL), -1);
+    assert_int_equal(concepts_open(&c, tmp_path(folder), NULL, NULL), -1);
     if (!strstr(err_text(), first) || !strstr(err_text(), second)) fail_msg("\"%s\" does not say \"%s\" and \"%s\"", err_text(), first, second);
 }
 
@@ -126,15 +130,75 @@ static void says_what_is_wrong(void **state)
     put_picture("mute/3_face/a.png", 4, 4);
     put_text("mute/3_face/a.txt", " \n\n");
     refuses("mute", "mute/3_face/a.txt", "");
-    put_picture("webp/3_face/a.png", 4, 4);
-    put_text("webp/3_face/b.webp", "RIFF");
-    refuses("webp", "webp/3_face/b.webp", "convert it");
+    put_picture("foreign/3_face/a.png", 4, 4);
+    put_text("foreign/3_face/b.gif", "GIF89a");
+    refuses("foreign", "foreign/3_face/b.gif", "convert it");
     put_text("broken/3_face/a.png", "not a picture");
     refuses("broken", "broken/3_face/a.png", "");
 }
 
+static void says(const Problems *p, int i, const char *first, const char *second)
+{
+    if (i >= p->count || !strstr(p->text[i], first) || !strstr(p->text[i], second)) fail_msg("problem %d is not of %s: %s", i, first, second);
+}
+
+/* With a list all problems are found at once, and what is sound is left: here one picture of six. */
+static void says_all_that_is_wrong(void **state)
+{
+    (void)state;
+    Concepts c;
+    Problems problems = { 0 };
+    put_picture("all/2_cat/a.png", 4, 6);
+    put_text("all/2_cat/b.png", "not a picture");
+    put_picture("all/2_cat/c.png", 4, 4);
+    put_text("all/2_cat/c.txt", "caf\xe9");
+    put_text("all/2_cat/d.gif", "GIF89a");
+    put_picture("all/2_cat/e.png", 4, 4);
+    put_text("all/2_cat/e.txt", "\n");
+    put_text("all/3_none/readme", "");
+    size_t size;
+    char *cut = file_read("golden/image/cut.444.jpg", 1 << 20, &size);
+    assert_non_null(cut);
+    assert_int_equal(file_write(tmp_path("all/2_cat/0.jpg"), cut, size), 0);
+    free(cut);
+
+    assert_int_equal(concepts_open(&c, tmp_path("all"), NULL, &problems), 0);
+    assert_int_equal(problems.count, 5);
+    says(&problems, 0, "b.png", "not a picture");
+    says(&problems, 1, "c.txt", "byte 3");
+    says(&problems, 2, "d.gif", "GIF");
+    says(&problems, 3, "e.txt", "empty");
+    says(&problems, 4, "3_none", "no pictures");
+    assert_true(c.pictures == 2 && c.concept[0].count == 2);    /* the cut one has a head */
+
+    assert_int_equal(concepts_check(&c, &problems, 1), 0);
+    assert_int_equal(problems.count, 6);
+    says(&problems, 5, "0.jpg", "cut short");
+    assert_true(c.pictures == 1 && c.concept[0].count == 1 && c.concept[1].first == 1);
+    check_picture(&c, 0, "all/2_cat/a.png", "cat", 0, 4, 6);
+    problems_close(&problems);
+    concepts_close(&c);
+}
+
+/* A picture that lies on its side in the file has the size at which it is seen. */
+static void turns_pictures(void **state)
+{
+    (void)state;
+    Concepts c;
+    size_t size;
+    char *file = file_read("golden/image/upright6.png", 1 << 20, &size);    /* 5x3, turned */
+    assert_non_null(file);
+    put_text("side/1_cat/a.png", "");
+    assert_int_equal(file_write(tmp_path("side/1_cat/a.png"), file, size), 0);
+    free(file);
+    assert_int_equal(concepts_open(&c, tmp_path("side"), NULL, NULL), 0);
+    check_picture(&c, 0, "side/1_cat/a.png", "cat", 0, 3, 5);
+    concepts_close(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(finds_everything), cmocka_unit_test(endings_are_in_order), cmocka_unit_test(says_what_is_wrong) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(finds_everything), cmocka_unit_test(endings_are_in_order), cmocka_unit_test(says_what_is_wrong),
+                                        cmocka_unit_test(says_all_that_is_wrong), cmocka_unit_test(turns_pictures) };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

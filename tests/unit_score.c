@@ -14,7 +14,7 @@ int score_main(int argc, char **argv);
 static Image picture(const char *path)
 {
     Image image;
-    if (image_load(&image, path)) fail_msg("%s", err_text());
+    if (image_load(&image, path, IMAGE_WHITE)) fail_msg("%s", err_text());
     return image;
 }
 

@@ -1,4 +1,6 @@
 /* The replay on the null set foretells a step's memory to the byte, and running blocks again changes no bit of the gradients. */
+#include "base/rng.h"
+#include "data/text_states.h"
 #include "train/step.h"
 #include "diffusion/pipeline.h"
 #include <stdarg.h>
@@ -26,9 +28,21 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepMem
         unet_time(&p.model.unet.config, 400 * j + 7, sines + j * p.model.unet.config.channels[0]);
         assert_true(tokenizer_pad(&p.tokenizer, "mochi, face", ids + 77 * j) >= 0);
     }
-    StepBatch b = { N, H, W, C, 77, ids, x, target, sines, weight };
+    StepBatch b = { N, H, W, C, 77, ids, NULL, x, target, sines, weight };
+    float    *text = NULL;
+    if (!rules->text) {                                 /* a frozen text encoder: its states come from outside */
+        TextStates s;
+        assert_int_equal(text_states_open(&s, &p), 0);
+        assert_non_null(text = malloc(N * s.bytes));
+        for (int j = 0; j < 3 * N; j++) assert_int_equal(text_states_get((char *)text + (size_t)(j % N) * s.bytes, &s, ids + 77 * (j % N)), 0);
+        assert_int_equal(s.count, 1);                   /* one caption */
+        text_states_close(&s);
+        b.text = text;
+    }
+    p.tape.arena.peak_bottom = p.tape.arena.peak_top = 0;
     assert_int_equal(step_pass(&p.tape, &p.model, &lora, &b, mode, 0.5, loss), 0);
     assert_true(loss[0] > 0 && loss[1] > 0);
+    free(text);
     took->activations = p.tape.arena.peak_bottom, took->gradients = p.tape.arena.peak_top;
     *count = lora.params.count;
     double *g = malloc(*count * sizeof *g);

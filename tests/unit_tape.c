@@ -106,13 +106,13 @@ static void freeze(Net *net)
 
 static Var *plain(Tape *t, const Layer *l, Var *x) { return nn_layer(t, l, x, NULL, NULL, NULL); }
 
-/* y = x + conv2(norm(conv1 x + row)); in: x, emb */
+/* y = x + conv2(norm(conv1 x + row)) + row; in: x, emb */
 static void residual(Tape *t, const void *self, Var *const *in, Var *y)
 {
     const Net *net = self;
     Var       *row = plain(t, &net->layer[ROW], in[1]);
     Var       *h = nn_layer(t, &net->layer[CONV1], in[0], NULL, row, NULL);
-    nn_layer(t, &net->layer[CONV2], nn_norm(t, &net->norm, h), y, NULL, in[0]);
+    nn_layer(t, &net->layer[CONV2], nn_norm(t, &net->norm, h), y, row, in[0]);
 }
 
 /* y = x + attention to the text, then to itself; in: x (n,h,w,c), text */

@@ -102,7 +102,7 @@ static int score_add(Score *s, const char *dir, int number, int framing, int bac
     char  path[MAX_PATH];
     Image image;
     snprintf(path, sizeof path, "%s/%05d.png", dir, number);
-    if (image_load(&image, path)) return -1;
+    if (image_load(&image, path, IMAGE_WHITE)) return -1;
     int fits = image.w == WIDTH && image.h == HEIGHT;
     if (!fits) err("%s: a picture of %d x %d was expected, not %d x %d", path, WIDTH, HEIGHT, image.w, image.h);
     else {

@@ -3,7 +3,6 @@
 #include "base/rng.h"
 #include "diffusion/guidance.h"
 #include "diffusion/sampler.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,9 +3,9 @@
  * Each pass leaves what it showed in `out`, under the names of the golden file. A tape that failed ends the program through CHECK. */
 #ifndef PARITY_NET_H
 #define PARITY_NET_H
-#include "base/arena.h"
 #include "diffusion/schedule.h"
 #include "lora/lora.h"
+#include "nn/tape.h"
 #include "values.h"
 
 /* What golden/make.py keeps in its table CONFIGS and not in a file. */

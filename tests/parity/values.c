@@ -183,6 +183,7 @@ void compare_noise(Group *g, const Values *got, const Values *exact, const Value
         Error  e = error_of(x, w->t.p, count);
         double floor = 2 * FLT_EPSILON * largest(w->t.p, count), most = 0, squares = 0;
         for (int r = 0; r < runs; r++) {
+            CHECK(strcmp(noisy[r].value[i].name.s, w->name.s) == 0, "%s, %s: runs of another order", noisy[r].value[i].name.s, w->name.s);
             Error n = error_of(noisy[r].value[i].t.p, w->t.p, count);
             most = fmax(most, n.largest);
             squares += n.rms * n.rms / runs;

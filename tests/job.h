@@ -1,0 +1,61 @@
+/* job.h - a small job for a test: random pictures in the test's folder, and options as a user writes them. */
+#ifndef TESTS_JOB_H
+#define TESTS_JOB_H
+#include "base/err.h"
+#include "base/rng.h"
+#include "cli/options.h"
+#include "diffusion/sample_config.h"
+#include "io/image.h"
+#include "tmp.h"
+#include "train/config.h"
+
+#define JOB_MODEL "golden/parity/a/model"               /* random weights, 16x16, sizes in steps of 4: a training step takes about 10 ms */
+enum { JOB_WORDS = 64 };
+
+#define JOB_CHECK(condition)                                                                                                                                   \
+    do {                                                                                                                                                       \
+        if (condition) break;                                                                                                                                  \
+        fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, err_text());                                                                        \
+        abort();                                                                                                                                               \
+    } while (0)
+
+/* Picture `number` of DIR/folder, w x h, noise of its own, and a caption beside it. */
+static inline void job_picture(const char *folder, int number, int w, int h)
+{
+    char  name[64], caption[64];
+    Image image;
+    Rng   rng = rng_open(3, RNG_TEST, (uint32_t)number, (uint32_t)(w * 1000 + h));
+    JOB_CHECK(dir_make(tmp_path(folder)) == 0 && image_new(&image, w, h) == 0);
+    for (int k = 0; k < 3 * w * h; k++) image.rgb[k] = (uint8_t)rng_below(&rng, 256);
+    snprintf(name, sizeof name, "%s/%03d.png", folder, number);
+    JOB_CHECK(image_save(tmp_path(name), &image, NULL) == 0);
+    image_free(&image);
+    snprintf(name, sizeof name, "%s/%03d.txt", folder, number);
+    snprintf(caption, sizeof caption, "thing, tag %d, red, round", number);
+    JOB_CHECK(file_write(tmp_path(name), caption, strlen(caption)) == 0);
+}
+
+/* The words of `line`, apart by blanks, in *text, which they live in; '@' stands for the test's folder. */
+static inline int job_words(char *argv[JOB_WORDS], char text[4096], const char *line)
+{
+    int    words = 0;
+    size_t n = 0;
+    for (; *line; line++) n += (size_t)snprintf(text + n, 4096 - n, *line == '@' ? "%s" : "%.1s", *line == '@' ? tmp_dir : line);
+    for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[words++] = word;
+    return words;
+}
+
+/* The configuration of `sdlora train` with these options; quiet, of JOB_MODEL and @/data, to @/out, unless they say otherwise. Valid while text is. */
+static inline TrainConfig job_train(char text[4096], const char *options)
+{
+    char        line[2048], *argv[JOB_WORDS];
+    TrainConfig config;
+    snprintf(line, sizeof line, "--quiet %s", options);
+    if (!strstr(options, "--model")) strcat(line, " --model " JOB_MODEL);
+    if (!strstr(options, "--train_data_dir")) strcat(line, " --train_data_dir @/data");
+    if (!strstr(options, "--output_dir")) strcat(line, " --output_dir @/out");
+    int words = job_words(argv, text, line);
+    JOB_CHECK(options_parse(&train_command, &config, words, argv) == 0 && train_config_check(&config) == 0);
+    return config;
+}
+#endif

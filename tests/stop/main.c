@@ -1,0 +1,94 @@
+/* stop - a training run that is ended at random moments and resumed is the run that was never ended, to the bit.
+ *
+ *   stop [KILLS [SEED]]     SIGKILL as often (default 4), then SIGTERM once. The state is one file that is replaced whole, so no moment can tear it. */
+#include "../job.h"
+#include "io/safetensors.h"
+#include <libgen.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char program[PATH_SIZE];
+static int  tests, failures;
+
+static void check(int good, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("%sok %d - stop: ", good ? "" : "not ", ++tests);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+    failures += !good;
+}
+
+/* Starts `sdlora train` with these options; milliseconds 0: lets it end, else sends the signal after so long. What wait() says. */
+static int train(const char *options, int number, int milliseconds)
+{
+    char        line[2048], text[4096], *argv[JOB_WORDS + 1];
+    struct timespec pause = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+    int         status = -1;
+    snprintf(line, sizeof line, "sdlora train --quiet --no_report --model " JOB_MODEL " --train_data_dir @/data --max_train_steps 400 %s", options);
+    argv[job_words(argv, text, line)] = NULL;
+    pid_t child = fork();
+    if (child == 0) {
+        JOB_CHECK(freopen("/dev/null", "w", stderr) != NULL);
+        execv(program, argv);
+        _exit(127);
+    }
+    if (milliseconds) nanosleep(&pause, NULL), kill(child, number);
+    waitpid(child, &status, 0);
+    return status;
+}
+
+static int same_numbers(const char *a, const char *b)
+{
+    Safetensors *x = safetensors_open(a), *y = safetensors_open(b);
+    int          same = x && y && x->bytes == y->bytes && memcmp(x->data, y->data, x->bytes) == 0;
+    safetensors_close(x);
+    safetensors_close(y);
+    return same;
+}
+
+/* The newest state that a run left, as its name sorts; "" for none. */
+static void newest_state(char out[PATH_SIZE], const char *dir)
+{
+    Names names;
+    *out = 0;
+    if (!is_dir(dir) || dir_list(&names, dir)) return;
+    for (int i = 0; i < names.count; i++)
+        if (strstr(names.name[i], "-state")) JOB_CHECK(path_join(out, dir, names.name[i]) == 0);
+    names_free(&names);
+}
+
+static int run_on(const char *dir, int number, int milliseconds)
+{
+    char state[PATH_SIZE], options[PATH_SIZE + 256];
+    newest_state(state, tmp_path(dir));
+    snprintf(options, sizeof options, "--output_dir @/%s --save_state --save_every_n_steps 3 --save_last_n 2%s%s", dir, *state ? " --resume " : "", state);
+    return train(options, number, milliseconds);
+}
+
+int main(int argc, char **argv)
+{
+    int  kills = argc > 1 ? atoi(argv[1]) : 4, killed = 0;
+    Rng  rng = rng_open(argc > 2 ? (uint64_t)atoll(argv[2]) : (uint64_t)time(NULL), RNG_TEST, 0, 0);
+    char here[PATH_SIZE];
+    snprintf(here, sizeof here, "%s", argv[0]);
+    JOB_CHECK(path_join(program, dirname(here), "sdlora") == 0 && tmp_open(NULL) == 0);
+    for (int i = 0; i < 3; i++) job_picture("data/4_thing", i, 16, 16);
+    check(train("--output_dir @/whole", 0, 0) == 0, "the run that is never ended");
+    for (int i = 0; i < kills; i++) killed += WIFSIGNALED(run_on("torn", SIGKILL, 150 + (int)rng_below(&rng, 700)));
+    int status = run_on("torn", SIGTERM, 700);
+    check(killed > 0 && (status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 3)), "%d of %d kills hit; SIGTERM ends with 3, or comes too late", killed, kills);
+    status = run_on("torn", 0, 0);
+    check(status == 0 || is_file(tmp_path("torn/lora.safetensors")), "the last resume comes to the end");
+    char whole[PATH_SIZE];
+    snprintf(whole, sizeof whole, "%s", tmp_path("whole/lora.safetensors"));
+    check(same_numbers(whole, tmp_path("torn/lora.safetensors")), "both runs end with the same bits");
+    tmp_close(NULL);
+    printf("1..%d\n", tests);
+    return failures != 0;
+}

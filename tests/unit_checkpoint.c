@@ -1,0 +1,371 @@
+/* Checkpoints: the tiny model loads; folders that are broken are refused, with file, key and what was expected; and the shapes of Stable Diffusion 1.5, whose
+ * numbers of parameters, tensors and LoRA modules are facts of diffusers, transformers and kohya. */
+#include "base/err.h"
+#include "lora/lora.h"
+#include "tmp.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+/* ---- folders to break ---- */
+
+static const char *const files[] = {
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.safetensors",
+    "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+};
+enum { FILES = sizeof files / sizeof *files };
+
+static void folder_of(char dir[PATH_SIZE], const char *path)
+{
+    snprintf(dir, PATH_SIZE, "%s", path);
+    *strrchr(dir, '/') = 0;
+}
+
+static void put(const char *path, const char *text, size_t size)
+{
+    char dir[PATH_SIZE];
+    folder_of(dir, path);
+    if (dir_make(dir) || file_write(path, text, size)) fail_msg("%s", err_text());
+}
+
+static char *get(const char *path, size_t *size)
+{
+    char *text = file_read(path, 64 << 20, size);
+    if (!text) fail_msg("%s", err_text());
+    return text;
+}
+
+static const char *at(const char *file) { return tmp_path(name("model/%s", file).s); }
+
+static void copy_model(void)
+{
+    for (int i = 0; i < FILES; i++) {
+        size_t size;
+        char  *text = get(name("golden/tiny-sd/%s", files[i]).s, &size);
+        put(at(files[i]), text, size);
+        free(text);
+    }
+}
+
+static void restore(const char *file)
+{
+    size_t size;
+    char  *text = get(name("golden/tiny-sd/%s", file).s, &size);
+    put(at(file), text, size);
+    free(text);
+}
+
+/* The first `from` in a text file of the copy becomes `to`. */
+static void edit(const char *file, const char *from, const char *to)
+{
+    size_t size;
+    char  *text = get(at(file), &size), *place = strstr(text, from), *changed = malloc(size + strlen(to) + 1);
+    if (!place || !changed) fail_msg("%s: no %s", file, from);
+    sprintf(changed, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from));
+    put(at(file), changed, strlen(changed));
+    free(text);
+    free(changed);
+}
+
+/* Opening the copy fails, with one line that begins with the path of `file` and contains `part`. */
+static void expect_refusal(const char *file, const char *part)
+{
+    Checkpoint  m;
+    const char *path = *file ? at(file) : tmp_path("model");
+    if (checkpoint_open(&m, tmp_path("model"), set_open("ref")) != -1) fail_msg("opened; wanted \"%s\" of %s", part, file);
+    if (strncmp(err_text(), path, strlen(path)) != 0 || !strstr(err_text(), part) || strchr(err_text(), '\n'))
+        fail_msg("wanted %s: \"%s\" in: %s", path, part, err_text());
+}
+
+static void open_model(Checkpoint *m, const char *path)
+{
+    if (checkpoint_open(m, path, set_open("ref"))) fail_msg("%s", err_text());
+}
+
+static int start(void **state)
+{
+    if (tmp_open(state)) return -1;
+    copy_model();
+    return 0;
+}
+
+/* ---- loading ---- */
+
+/* The numbers of the slot called `text` are the tensor's of the file: (o,i,k,k) as (o,k,k,i). */
+static void expect_slot(const Weights *w, const char *file, const char *text)
+{
+    Safetensors            *s = safetensors_open(file);
+    const SafetensorsEntry *e = s ? safetensors_find(s, text) : NULL;
+    int                     k = 0;
+    while (k < w->slots && strcmp(w->slot[k].name, text)) k++;
+    if (!e || k == w->slots) fail_msg("%s: no %s", file, text);
+    Tensor t = w->slot[k].dst;
+    assert_int_equal(tensor_count(t), e->count);
+    size_t plane = (size_t)t.h * (size_t)t.w, n = 0;
+    float *want = malloc(e->count * sizeof *want), *got = t.p;      /* contiguous: ref's memory is the host's */
+    assert_non_null(want);
+    assert_int_equal(safetensors_read(s, e, T_F32, want), 0);
+    for (size_t o = 0; o < (size_t)t.n; o++)
+        for (size_t i = 0; i < (size_t)t.c; i++)
+            for (size_t p = 0; p < plane; p++, n++)
+                if (want[n] != got[(o * plane + p) * (size_t)t.c + i]) fail_msg("%s: element %zu", text, n);
+    free(want);
+    safetensors_close(s);
+}
+
+static void test_tiny(void **state)
+{
+    Checkpoint m;
+    (void)state;
+    open_model(&m, "golden/tiny-sd");
+    assert_int_equal(m.unet.weights.count, 3221572);
+    assert_int_equal(m.unet.weights.slots, 326);
+    assert_int_equal(m.clip.weights.count, 496128);
+    assert_int_equal(m.clip.weights.slots, 36);
+    assert_int_equal(m.vae.weights.count, 954567);
+    assert_int_equal(m.vae.weights.slots, 152);
+    assert_true(m.native_w == 64 && m.native_h == 96 && checkpoint_step(&m) == 16);
+    assert_true(m.scheduler.scaled_linear && !m.scheduler.v_prediction && m.scheduler.timesteps == 1000 && m.scheduler.steps_offset == 1);
+    assert_true(m.scheduler.beta_start == 0.00085 && m.scheduler.beta_end == 0.012 && m.vae.config.scaling == 0.37314);
+    assert_string_equal(m.tokenizer, "golden/tiny-sd/tokenizer");
+    const char *unet = "golden/tiny-sd/unet/diffusion_pytorch_model.safetensors";
+    expect_slot(&m.unet.weights, unet, "conv_in.weight");
+    expect_slot(&m.unet.weights, unet, "down_blocks.1.resnets.0.conv1.weight");
+    expect_slot(&m.unet.weights, unet, "mid_block.attentions.0.transformer_blocks.0.attn1.to_v.weight");        /* the last part of a fused layer */
+    expect_slot(&m.unet.weights, unet, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
+    expect_slot(&m.clip.weights, "golden/tiny-sd/text_encoder/model.safetensors", "text_model.embeddings.position_embedding.weight");
+    expect_slot(&m.clip.weights, "golden/tiny-sd/text_encoder/model.safetensors", "text_model.encoder.layers.1.self_attn.k_proj.bias");
+    expect_slot(&m.vae.weights, "golden/tiny-sd/vae/diffusion_pytorch_model.safetensors", "quant_conv.weight");
+    checkpoint_close(&m);
+}
+
+/* ---- other names and shapes of the same tensors ---- */
+
+typedef struct {
+    SafetensorsEntry e[512];
+    int              n;
+} Edit;
+
+static SafetensorsEntry *entry(Edit *f, const char *text)
+{
+    for (int i = 0; i < f->n; i++)
+        if (strcmp(f->e[i].name, text) == 0) return &f->e[i];
+    fail_msg("no %s", text);
+    return NULL;
+}
+
+static void rewrite(const char *file, void (*change)(Edit *))
+{
+    static Edit  f;
+    Safetensors *s = safetensors_open(name("golden/tiny-sd/%s", file).s);
+    assert_non_null(s);
+    assert_true(s->count <= 512);
+    memcpy(f.e, s->entry, (size_t)s->count * sizeof *f.e);
+    f.n = s->count;
+    change(&f);
+    if (safetensors_write(at(file), f.e, f.n, NULL, 0)) fail_msg("%s", err_text());
+    safetensors_close(s);
+}
+
+static void without_prefix(Edit *f)                     /* as transformers 5 writes a text encoder */
+{
+    for (int i = 0; i < f->n; i++) {
+        assert_int_equal(strncmp(f->e[i].name, "text_model.", 11), 0);
+        f->e[i].name += 11;
+    }
+}
+
+static void as_matrices(Edit *f)                        /* a 1x1 convolution as (o,i) */
+{
+    SafetensorsEntry *e = entry(f, "mid_block.attentions.0.proj_in.weight");
+    assert_true(e->rank == 4 && e->shape[2] == 1);
+    e->rank = 2;
+}
+
+static void test_other_forms(void **state)
+{
+    Checkpoint m, plain;
+    (void)state;
+    rewrite("text_encoder/model.safetensors", without_prefix);
+    rewrite("unet/diffusion_pytorch_model.safetensors", as_matrices);
+    open_model(&plain, "golden/tiny-sd");
+    open_model(&m, tmp_path("model"));
+    const Weights *a[] = { &m.clip.weights, &m.unet.weights }, *b[] = { &plain.clip.weights, &plain.unet.weights };
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < a[k]->slots; i++) {
+            Tensor x = a[k]->slot[i].dst, y = b[k]->slot[i].dst;
+            assert_memory_equal(x.p, y.p, tensor_count(x) * sizeof(float));
+        }
+    checkpoint_close(&m);
+    checkpoint_close(&plain);
+    restore("text_encoder/model.safetensors");
+    restore("unet/diffusion_pytorch_model.safetensors");
+}
+
+/* ---- refusals ---- */
+
+static void drop_one(Edit *f) { *entry(f, "up_blocks.1.resnets.0.conv2.bias") = f->e[f->n - 1], f->n--; }
+static void drop_text(Edit *f) { *entry(f, "text_model.final_layer_norm.weight") = f->e[f->n - 1], f->n--; }
+static void narrow(Edit *f) { entry(f, "conv_in.weight")->shape[1]--; }
+static void deep(Edit *f)
+{
+    SafetensorsEntry *e = entry(f, "conv_norm_out.weight");
+    e->rank = 2, e->shape[1] = 1;
+}
+static void as_row(Edit *f)
+{
+    SafetensorsEntry *e = entry(f, "encoder.conv_in.weight");
+    e->rank = 2, e->shape[1] *= 9;
+}
+static const int64_t integers[64];
+static void longer(Edit *f)
+{
+    SafetensorsEntry *e = entry(f, "decoder.conv_out.bias");
+    e->shape[0] = 4, e->data = integers;
+}
+
+static void test_bad_tensors(void **state)
+{
+    static const char unet[] = "unet/diffusion_pytorch_model.safetensors", text[] = "text_encoder/model.safetensors",
+                      vae[] = "vae/diffusion_pytorch_model.safetensors";
+    static const struct {
+        const char *file;
+        void (*change)(Edit *);
+        const char *part;
+    } bad[] = {
+        { unet, drop_one, "up_blocks.1.resnets.0.conv2.bias: this tensor is missing" },
+        { text, drop_text, "text_model.final_layer_norm.weight: this tensor is missing" },
+        { unet, narrow, "conv_in.weight: expected shape (32,4,3,3), found (32,3,3,3)" },
+        { unet, deep, "conv_norm_out.weight: expected shape (32), found (32,1)" },
+        { vae, as_row, "encoder.conv_in.weight: expected shape (32,3,3,3), found (32,27)" },
+        { vae, longer, "decoder.conv_out.bias: expected shape (3), found (4)" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rewrite(bad[i].file, bad[i].change);
+        expect_refusal(bad[i].file, bad[i].part);
+        restore(bad[i].file);
+    }
+    put(at(unet), "cut short", 9);
+    expect_refusal(unet, "");
+    restore(unet);
+}
+
+static void test_bad_configs(void **state)
+{
+    static const char unet[] = "unet/config.json", text[] = "text_encoder/config.json", vae[] = "vae/config.json",
+                      scheduler[] = "scheduler/scheduler_config.json", index[] = "model_index.json";
+    static const struct {
+        const char *file, *from, *to, *part;
+    } bad[] = {
+        { unet, "\"cross_attention_dim\"", "\"other\"", "cross_attention_dim" },
+        { unet, "\"cross_attention_dim\": 128", "\"cross_attention_dim\": 96", "cross_attention_dim: expected the text encoder's width 128, found 96" },
+        { unet, "\"in_channels\": 4", "\"in_channels\": 9", "in_channels: expected 4 latent channels" },
+        { unet, "\"act_fn\": \"silu\"", "\"act_fn\": \"gelu\"", "act_fn: only silu is known" },
+        { unet, "\"attention_head_dim\": 2", "\"attention_head_dim\": 3", "attention_head_dim: 32 channels do not divide by 3 heads" },
+        { unet, "\"attention_head_dim\": 2", "\"attention_head_dim\": [2, 2]", "attention_head_dim: expected one number or 3, found 2" },
+        { unet, "\"norm_num_groups\": 16", "\"norm_num_groups\": 5", "norm_num_groups" },
+        { unet, "\"layers_per_block\": 1", "\"layers_per_block\": 0", "layers_per_block: expected a number from 1 to 4" },
+        { unet, "\"CrossAttnDownBlock2D\"", "\"AttnDownBlock2D\"", "down_block_types: expected CrossAttnDownBlock2D or DownBlock2D, found AttnDownBlock2D" },
+        { unet, "\"UpBlock2D\"", "\"CrossAttnUpBlock2D\"", "up_block_types: attention on the way up must mirror that on the way down" },
+        { unet, "\"time_embedding_type\": \"positional\"", "\"time_embedding_type\": \"fourier\"", "time_embedding_type" },
+        { unet, "\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"", "addition_embed_type" },
+        { text, "\"hidden_size\"", "\"other\"", "hidden_size" },
+        { text, "\"quick_gelu\"", "\"relu\"", "hidden_act: expected quick_gelu or gelu, found relu" },
+        { text, "\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "num_attention_heads: 128 channels do not divide by 5 heads" },
+        { text, "\"hidden_size\": 128", "\"hidden_size\": \"wide\"", "hidden_size" },
+        { vae, "\"latent_channels\": 4", "\"latent_channels\": 8", "in_channels: expected the autoencoder's 8 latent channels, found 4" },
+        { vae, "\"shift_factor\": null", "\"shift_factor\": 0.1", "shift_factor: expected none" },
+        { vae, "\"scaling_factor\": 0.37314", "\"scaling_factor\": 0", "scaling_factor: expected a positive number, found 0" },
+        { vae, "\"norm_num_groups\": 16", "\"norm_num_groups\": 0", "norm_num_groups" },
+        { scheduler, "\"scaled_linear\"", "\"cosine\"", "beta_schedule: expected scaled_linear or linear, found cosine" },
+        { scheduler, "\"epsilon\"", "\"sample\"", "prediction_type: expected epsilon or v_prediction, found sample" },
+        { index, "64,", "60,", "native_size: expected width and height, multiples of 16" },
+        { index, "64,", "", "native_size: expected width and height" },
+        { index, "64,", "-64,", "native_size: expected width and height" },
+        { index, "{", "[", "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *reporter = strstr(bad[i].part, "autoencoder's") ? unet : bad[i].file;          /* two files that contradict each other */
+        edit(bad[i].file, bad[i].from, bad[i].to);
+        expect_refusal(reporter, bad[i].part);
+        restore(bad[i].file);
+    }
+}
+
+static void test_bad_folders(void **state)
+{
+    Checkpoint m;
+    (void)state;
+    for (int i = 0; i < FILES; i++) {
+        unlink(at(files[i]));
+        expect_refusal(files[i], "No such file");
+        restore(files[i]);
+    }
+    assert_int_equal(checkpoint_open(&m, "golden/none", set_open("ref")), -1);
+    assert_string_equal(err_text(), "golden/none: no such model folder");
+    assert_int_equal(checkpoint_open(&m, "golden/tiny-sd/model_index.json", set_open("ref")), -1);
+    assert_non_null(strstr(err_text(), "golden/tiny-sd/model_index.json: expected the folder of a model"));
+    open_model(&m, tmp_path("model"));                  /* the copy itself is sound */
+    checkpoint_close(&m);
+}
+
+/* ---- Stable Diffusion 1.5 ---- */
+
+static const char sd15_unet[] = "{\"in_channels\": 4, \"out_channels\": 4, \"sample_size\": 64, \"layers_per_block\": 2, \"cross_attention_dim\": 768,"
+                                "\"attention_head_dim\": 8, \"norm_num_groups\": 32, \"block_out_channels\": [320, 640, 1280, 1280], \"down_block_types\": "
+                                "[\"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"DownBlock2D\"], \"up_block_types\": "
+                                "[\"UpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\"]}";
+static const char sd15_text[] = "{\"vocab_size\": 49408, \"hidden_size\": 768, \"num_hidden_layers\": 12, \"num_attention_heads\": 12,"
+                                "\"intermediate_size\": 3072, \"max_position_embeddings\": 77, \"hidden_act\": \"quick_gelu\"}";
+static const char sd15_vae[] = "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2, \"latent_channels\": 4, \"norm_num_groups\": 32}";
+
+/* Only described: memory is reserved, no page of it touched. */
+static void test_sd15(void **state)
+{
+    static const struct {
+        LoraRules rules;
+        int       modules;
+    } want[] = {
+        { { .dim = 16, .alpha = 16, .unet = 1, .text = 1 }, 264 },
+        { { .dim = 16, .alpha = 16, .unet = 1 }, 192 },
+        { { .dim = 16, .alpha = 16, .conv_dim = 8, .conv_alpha = 8, .unet = 1, .text = 1 }, 350 },
+    };
+    Checkpoint m = { .native_w = 0 };
+    ClipConfig text;
+    UnetConfig unet;
+    VaeConfig  vae;
+    Lora       lora;
+    Set       *set = set_open("ref");
+    (void)state;
+    put(tmp_path("sd15/unet.json"), sd15_unet, sizeof sd15_unet - 1);
+    put(tmp_path("sd15/text.json"), sd15_text, sizeof sd15_text - 1);
+    put(tmp_path("sd15/vae.json"), sd15_vae, sizeof sd15_vae - 1);
+    if (clip_config(&text, tmp_path("sd15/text.json")) || unet_config(&unet, tmp_path("sd15/unet.json")) || vae_config(&vae, tmp_path("sd15/vae.json")) ||
+        clip_open(&m.clip, &text, set) || unet_open(&m.unet, &unet, set) || vae_open(&m.vae, &vae, set))
+        fail_msg("%s", err_text());
+    assert_int_equal(m.unet.weights.count, 859520964);
+    assert_int_equal(m.unet.weights.slots, 686);
+    assert_int_equal(m.clip.weights.count, 123060480);
+    assert_int_equal(m.clip.weights.slots, 196);
+    assert_int_equal(m.vae.weights.count, 83653863);
+    assert_int_equal(m.vae.weights.slots, 248);
+    assert_int_equal(checkpoint_step(&m), 64);
+    assert_true(vae.scaling == 0.18215 && vae_factor(&vae) == 8 && unet.time == 1280);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        if (lora_attach(&lora, &m, &want[i].rules)) fail_msg("%s", err_text());
+        assert_int_equal(lora.modules, want[i].modules);
+        lora_detach(&lora);
+    }
+    checkpoint_close(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tiny),        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_tensors),
+        cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_sd15),
+    };
+    return cmocka_run_group_tests(tests, start, tmp_close);
+}
