@@ -57,9 +57,9 @@ $B/report_page.inc: ref/train/report_page.html
 PACKAGES    := gcc libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo test test-ci asan tsan golden rules format loc install clean
+.PHONY: all help deps demo test test-long test-ci asan tsan golden rules format loc install clean
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | column -t -s@
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that are missing
 	@sh .ci/deps $(PACKAGES)
@@ -75,6 +75,10 @@ test: deps ## every test that needs no network, GPU or Python
 	@sh tests/run.sh $B $(ONLY)
 .PHONY: tests
 tests: sdlora $B/score $(if $(ONLY),$(ONLY:%=$B/%),$(TESTS))
+
+test-long: deps ## more cases, more kills: half an hour
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@LIST=tests/LIST-long sh tests/run.sh $B
 
 test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)

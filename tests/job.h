@@ -50,7 +50,7 @@ static inline TrainConfig job_train(char text[4096], const char *options)
 {
     char        line[2048], *argv[JOB_WORDS];
     TrainConfig config;
-    snprintf(line, sizeof line, "--quiet %s", options);
+    snprintf(line, sizeof line, "--quiet --overwrite %s", options);
     if (!strstr(options, "--model")) strcat(line, " --model " JOB_MODEL);
     if (!strstr(options, "--train_data_dir")) strcat(line, " --train_data_dir @/data");
     if (!strstr(options, "--output_dir")) strcat(line, " --output_dir @/out");

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test program named in tests/LIST from the build folder $1 and closes with `N passed, N failed`.
+# Runs every test program named in tests/LIST (or in the file $LIST) from the build folder $1, and every script X.sh from tests/; closes with `N passed, N failed`.
 # A program speaks TAP: a plan `1..N` and a line `ok` or `not ok` a test. One that is missing, crashes or breaks its plan counts as a failure more.
 build=$1; shift
 pass=0; fail=0
@@ -8,9 +8,10 @@ log=$(mktemp); trap 'rm -f "$log"' EXIT
 while read -r program arguments; do
     case $program in ''|'#'*) continue ;; esac
     if [ $# -gt 0 ]; then case " $* " in *" $program "*) ;; *) continue ;; esac; fi
-    if [ ! -x "$build/$program" ]; then echo "not ok - $program: missing"; fail=$((fail + 1)); continue; fi
+    case $program in *.sh) command="sh tests/$program" ;; *) command=$build/$program ;; esac
+    if [ ! -x "${command#sh }" ] && [ ! -f "${command#sh }" ]; then echo "not ok - $program: missing"; fail=$((fail + 1)); continue; fi
     # shellcheck disable=SC2086
-    "$build/$program" $arguments >"$log" 2>&1; status=$?
+    $command $arguments >"$log" 2>&1; status=$?
     good=$(grep -c '^ok' "$log"); bad=$(grep -c '^not ok' "$log"); plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     pass=$((pass + good)); fail=$((fail + bad))
     echo "$program $arguments: $good passed, $bad failed"
@@ -18,6 +19,6 @@ while read -r program arguments; do
     if [ "$plan" -eq 0 ] || [ "$plan" -ne $((good + bad)) ] || { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
         echo "not ok - $program $arguments: exit status $status, planned $plan tests, saw $((good + bad))"; fail=$((fail + 1)); tail -n 20 "$log"
     fi
-done <"$(dirname "$0")/LIST"
+done <"${LIST:-$(dirname "$0")/LIST}"
 echo "$pass passed, $fail failed"
 [ "$fail" -eq 0 ] && [ "$pass" -gt 0 ]

@@ -304,7 +304,7 @@ static void test_bad_folders(void **state)
         restore(files[i]);
     }
     assert_int_equal(checkpoint_open(&m, "golden/none", set_open("ref")), -1);
-    assert_string_equal(err_text(), "golden/none: no such model folder");
+    assert_string_equal(err_text(), "golden/none: no such model folder (nothing is downloaded: a hub's name is not enough)");
     assert_int_equal(checkpoint_open(&m, "golden/tiny-sd/model_index.json", set_open("ref")), -1);
     assert_non_null(strstr(err_text(), "golden/tiny-sd/model_index.json: expected the folder of a model"));
     open_model(&m, tmp_path("model"));                  /* the copy itself is sound */

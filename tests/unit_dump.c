@@ -157,7 +157,7 @@ static void test_train_same(void **state)
         expect_same("plain/lora.safetensors", "seen/lora.safetensors");
         expect_same("plain/lora-state/state.safetensors", "seen/lora-state/state.safetensors");
         assert_true(is_file(tmp_path("dump/step-00000002.safetensors")) && !is_file(tmp_path("dump/step-00000003.safetensors")));
-        tmp_remove(tmp_path("dump"));
+        tmp_remove(tmp_path("plain")), tmp_remove(tmp_path("seen")), tmp_remove(tmp_path("dump"));
     }
 }
 
@@ -230,7 +230,7 @@ static void test_train_values(void **state)
 static void test_accumulation(void **state)
 {
     (void)state;
-    train("--output_dir @/out --dump @/many --gradient_accumulation_steps 2");
+    train("--output_dir @/out2 --dump @/many --gradient_accumulation_steps 2");
     File   f = file_open(tmp_path("many/step-00000001.safetensors"));
     double loss = 0.5 * (check_batch(&f, "batch.0.", 2, 4 * 8 * 8) + check_batch(&f, "batch.1.", 2, 4 * 8 * 8));
     assert_true(fabs(loss - *values_of(&f, "train.loss")) <= 8 * DBL_EPSILON * loss);

@@ -97,11 +97,12 @@ static void write_file(const char *path, const SafetensorsEntry *e, int count)
 static void test_layouts(void **state)
 {
     static const struct {
-        LoraLayout  layout;
+        InfoLayout  layout;
         ModuleKind  kind;
         const char *down, *up;
     } want[] = {
-        { LAYOUT_KOHYA, KIND_TEXT, "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight" },
+        { LAYOUT_KOHYA, KIND_TEXT, "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
+          "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight" },
         { LAYOUT_PEFT, KIND_ATTENTION, "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k.lora_A.weight",
           "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k.lora_B.weight" },
         { LAYOUT_DIFFUSERS, KIND_FEED_FORWARD, "unet.a.ff.net.2.lora.down.weight", "unet.a.ff.net.2.lora.up.weight" },

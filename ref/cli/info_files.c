@@ -123,7 +123,7 @@ static void add_kinds(cJSON *o, const LoraInfo *info)
     for (int k = 0; k < KINDS; k++) {
         if (!sum[k].modules) continue;
         row = add_row(kinds);
-        cJSON_AddStringToObject(row, "kind", kind_name((ModuleKind)k));
+        cJSON_AddStringToObject(row, "kind", info_kind_name((ModuleKind)k));
         add_sum(row, &sum[k]);
     }
     row = add_row(kinds);
@@ -278,7 +278,7 @@ static void add_folders(cJSON *o, const Safetensors *file)
 static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
 {
     cJSON_AddStringToObject(o, "kind", "LoRA");
-    add_text(o, "layout", "%s", layout_name(info->layout));
+    add_text(o, "layout", "%s", info_layout_name(info->layout));
     add_number(o, "bytes", (double)file->bytes);
     add_dtypes(o, file);
     add_problems(o, info);
@@ -370,7 +370,8 @@ static int add_model(cJSON *o, const char *path)
              m.scheduler.scaled_linear ? "scaled linear" : "linear");
     add_number(o, "parameters", (double)(m.clip.weights.count + m.unet.weights.count + m.vae.weights.count));
     cJSON *parts = cJSON_AddArrayToObject(o, "parts");
-    add_part(parts, "text encoder", &m.clip.weights, "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab, c->length);
+    add_part(parts, "text encoder", &m.clip.weights, "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab,
+             c->length);
     add_part(parts, "U-Net", &m.unet.weights, "channels %s, %d blocks a level, text of width %d", unet, m.unet.config.layers, m.unet.config.cross);
     add_part(parts, "autoencoder", &m.vae.weights, "channels %s, factor %d, %d latent channels times %g", vae, vae_factor(&m.vae.config), m.vae.config.latent,
              m.vae.config.scaling);
@@ -401,7 +402,12 @@ static int add_png(cJSON *o, const char *path)
     int      w, h;
     char    *text = NULL;
     uint8_t *png = file_read(path, LIMIT, &size);
-    int      status = png ? image_size(&w, &h, path) || png_text_find(&text, png, size, "parameters") : -1;
+    int      status = png ? image_size(&w, &h, path) : -1;
+    if (!status && png_text_find(&text, png, size, "parameters")) {
+        char why[256];
+        snprintf(why, sizeof why, "%s", err_text());
+        status = err("%s: %s", path, why);
+    }
     if (!status) {
         cJSON_AddStringToObject(o, "kind", "picture");
         add_text(o, "size", "%dx%d", w, h);

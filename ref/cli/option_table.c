@@ -61,7 +61,7 @@ static const Option train_options[] = {
     { AT(flip_aug), .kind = OPT_FLAG, .help = "Mirror each picture half of the time",
       .more = "Not for a subject whose sides differ: a parting, a badge, two colours of hair." },
     { AT(cache_latents_to_disk), .kind = OPT_FLAG, .help = "Keep encoded pictures in train_data_dir/.latents",
-      .more = "The next run starts sooner. Files are named by the hash of the picture's pixels, its bucket and the autoencoder, so they are never out of date." },
+      .more = "The next run starts sooner. Files are named by a hash of the picture's pixels and the autoencoder, so they are never out of date." },
 
     { .group = "LoRA" },
     { AT(network_dim), .alias = "network_rank", .kind = OPT_INT, .value = "4", .low = 1, .high = 1024, .help = "Rank: how much a layer can learn",
@@ -139,6 +139,7 @@ static const Option train_options[] = {
       .more = "What stays is what programs need to use the file, and the texts above." },
 
     { .group = "Watching" },
+    { AT(overwrite), .kind = OPT_FLAG, .help = "Replace a LoRA of that name" },
     { AT(no_report), .kind = OPT_FLAG, .help = "Write no report.html",
       .more = "The report, in output_dir, is one page to open in a browser while training or later: settings, pictures, loss by noise, what each layer has "
               "learned, samples by epoch. It takes no more than a fiftieth of the time." },

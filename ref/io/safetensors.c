@@ -362,7 +362,8 @@ static void hash_part(SHA2_CTX *ctx, uint64_t *at, const void *data, size_t byte
     *at += bytes;
 }
 
-int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset, uint64_t size)
+int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset,
+                           uint64_t size)
 {
     SHA2_CTX ctx;
     size_t length = 0;

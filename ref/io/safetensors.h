@@ -50,5 +50,6 @@ int safetensors_write(const char *path, const SafetensorsEntry *entry, int count
 int safetensors_hash(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count);
 
 /* The hash of bytes [offset, offset + size) of the file that safetensors_write would produce, as far as it has them. */
-int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset, uint64_t size);
+int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs, uint64_t offset,
+                           uint64_t size);
 #endif

@@ -6,13 +6,13 @@
 
 static const char *const layout_names[] = { "none", "kohya", "diffusers", "PEFT", "cloneofsimo" };
 static const char *const kind_names[] = { "text encoder", "attention", "feed-forward", "convolution", "other" };
-const char *layout_name(LoraLayout layout) { return layout_names[layout]; }
-const char *kind_name(ModuleKind kind) { return kind_names[kind]; }
+const char *info_layout_name(InfoLayout layout) { return layout_names[layout]; }
+const char *info_kind_name(ModuleKind kind) { return kind_names[kind]; }
 
 /* ---- names ---- */
 
 static const struct {
-    LoraLayout  layout;
+    InfoLayout  layout;
     const char *down, *up;
 } endings[] = {
     { LAYOUT_KOHYA, ".lora_down.weight", ".lora_up.weight" },
@@ -37,8 +37,8 @@ static ModuleKind kind_of(const char *key)
     if (strncmp(key, "lora_te", 7) == 0 || has(key, "text_encoder") || has(key, "text_model")) return KIND_TEXT;
     if (has(key, "ff_net") || has(key, "ff.net")) return KIND_FEED_FORWARD;
     if (has(key, "attn") || has(key, "proj_in") || has(key, "proj_out")) return KIND_ATTENTION;
-    if (has(key, "resnets") || has(key, "samplers") || has(key, "conv") || has(key, "_in_layers") || has(key, "_out_layers") || has(key, "_op")) return KIND_CONV;
-    return KIND_OTHER;
+    int conv = has(key, "resnets") || has(key, "samplers") || has(key, "conv") || has(key, "_in_layers") || has(key, "_out_layers") || has(key, "_op");
+    return conv ? KIND_CONV : KIND_OTHER;
 }
 
 /* The name of a module's tensor: its key, `length` bytes of a name, and an ending. NULL where there is none. */
@@ -137,8 +137,8 @@ static int check_shapes(const InfoModule *m, const Safetensors *file)
     const SafetensorsEntry *d = m->down, *u = m->up;
     if (d->rank < 2 || u->rank < 2) return err("%s: %s: expected matrices or convolutions", file->path, m->key);
     if (d->shape[0] < 1 || d->shape[0] > 65536 || u->shape[1] != d->shape[0] || u->count != (size_t)u->shape[0] * (size_t)u->shape[1] || !d->count || !u->count)
-        return err("%s: %s: down and up do not fit: expected (rank,i) and (o,rank), found (%lld,...) and (%lld,%lld)", file->path, m->key, (long long)d->shape[0],
-                   (long long)u->shape[0], (long long)u->shape[1]);
+        return err("%s: %s: down and up do not fit: expected (rank,i) and (o,rank), found (%lld,...) and (%lld,%lld)", file->path, m->key,
+                   (long long)d->shape[0], (long long)u->shape[0], (long long)u->shape[1]);
     return 0;
 }
 
@@ -164,9 +164,10 @@ static int take(LoraInfo *info, const Safetensors *file, const SafetensorsEntry 
     for (int k = 0; k < ENDINGS; k++) {
         int is_down = ends_with(e->name, endings[k].down);
         if (!is_down && !ends_with(e->name, endings[k].up)) continue;
+        const char             *other = is_down ? endings[k].up : endings[k].down;
         size_t                  length = strlen(e->name) - strlen(is_down ? endings[k].down : endings[k].up);
-        const SafetensorsEntry *mate = find(file, e->name, length, is_down ? endings[k].up : endings[k].down);
-        if (!mate) return err("%s: %s: its other half is missing: %.*s%s", file->path, e->name, (int)length, e->name, is_down ? endings[k].up : endings[k].down);
+        const SafetensorsEntry *mate = find(file, e->name, length, other);
+        if (!mate) return err("%s: %s: its other half is missing: %.*s%s", file->path, e->name, (int)length, e->name, other);
         if (!is_down) return 0;
         InfoModule *m = &info->module[info->modules];
         *m = (InfoModule){ .key = strndup(e->name, length), .down = e, .up = mate, .alpha = find(file, e->name, length, ".alpha") };

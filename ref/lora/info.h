@@ -7,7 +7,7 @@
 #define LORA_INFO_H
 #include "io/safetensors.h"
 
-typedef enum { LAYOUT_NONE, LAYOUT_KOHYA, LAYOUT_DIFFUSERS, LAYOUT_PEFT, LAYOUT_CLONEOFSIMO, LAYOUTS } LoraLayout;
+typedef enum { LAYOUT_NONE, LAYOUT_KOHYA, LAYOUT_DIFFUSERS, LAYOUT_PEFT, LAYOUT_CLONEOFSIMO, LAYOUTS } InfoLayout;
 typedef enum { KIND_TEXT, KIND_ATTENTION, KIND_FEED_FORWARD, KIND_CONV, KIND_OTHER, KINDS } ModuleKind;
 
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
 } InfoModule;
 
 typedef struct {
-    LoraLayout  layout;
+    InfoLayout  layout;
     InfoModule *module;                                 /* in the order of their keys' bytes */
     int         modules, others;                        /* others: tensors that belong to none */
     const SafetensorsEntry *other;                      /* the first of them */
@@ -34,6 +34,6 @@ typedef struct {
 int  lora_info_open(LoraInfo *info, const Safetensors *file);
 void lora_info_close(LoraInfo *info);
 
-const char *layout_name(LoraLayout layout);             /* "kohya", "diffusers", ... */
-const char *kind_name(ModuleKind kind);                 /* "text encoder", "attention", ... */
+const char *info_layout_name(InfoLayout layout);             /* "kohya", "diffusers", ... */
+const char *info_kind_name(ModuleKind kind);                 /* "text encoder", "attention", ... */
 #endif

@@ -83,7 +83,7 @@ static int open_folder(Checkpoint *m, const char *path, Set *set, int with_numbe
     *m = (Checkpoint){ .native_w = 0 };
     if (is_file(path))
         return err("%s: expected the folder of a model in the diffusers layout (model_index.json, unet/, vae/, text_encoder/), found a file", path);
-    if (!is_dir(path)) return err("%s: no such model folder", path);
+    if (!is_dir(path)) return err("%s: no such model folder (nothing is downloaded: a hub's name is not enough)", path);
     if (describe_parts(m, path, set) == 0 && (!with_numbers || load_parts(m, path) == 0)) return 0;
     checkpoint_close(m);
     return -1;

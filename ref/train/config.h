@@ -77,6 +77,7 @@ typedef struct {
     bool        sample_at_first;
     SamplerKind sample_sampler;
     const char *logging_dir;                            /* TensorBoard's files go to a folder in it */
+    bool        overwrite;                              /* a LoRA of that name may be replaced */
     bool        no_report;                              /* no report.html */
     const char *dump;                                   /* a folder for everything that is computed in the first dump_steps steps */
     int         dump_steps;

@@ -69,6 +69,17 @@ static int look_at_pictures(Look *l)
     return l->pictures || l->problems.count > before ? 0 : note(l, -1);
 }
 
+/* A LoRA of that name, from another run, is not written over unasked. */
+static int look_for_result(Look *l)
+{
+    const TrainConfig *c = l->trainer.config;
+    char               file[PATH_SIZE], path[PATH_SIZE];
+    int                length = snprintf(file, sizeof file, "%s.safetensors", c->output_name);
+    if (length >= (int)sizeof file || path_join(path, c->output_dir, file)) return note(l, -1);
+    if (c->overwrite || c->resume || !is_file(path)) return 0;
+    return err("%s: is there already: give another --output_name or --output_dir, or --overwrite", path), note(l, -1);
+}
+
 /* The folder of the results, or the nearest above it that is there, must take new files. */
 static int look_at_output(Look *l)
 {
@@ -80,6 +91,7 @@ static int look_at_output(Look *l)
         if (!slash) strcpy(path, ".");
         else slash[slash == path] = 0;
     }
+    if (look_for_result(l)) return -1;
     if (!is_dir(path)) return err("--output_dir %s: %s is a file, not a folder", l->trainer.config->output_dir, path), note(l, -1);
     return note(l, access(path, W_OK | X_OK) ? err("--output_dir %s: cannot be written: %s", l->trainer.config->output_dir, strerror(errno)) : 0);
 }

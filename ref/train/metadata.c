@@ -182,7 +182,7 @@ static void put_plan(Metadata *m, const Trainer *t)
     put(m, "ss_num_epochs", "%d", t->epochs);
     put(m, "ss_num_batches_per_epoch", "%d", t->epoch_batches);
     put(m, "ss_gradient_accumulation_steps", "%d", c->gradient_accumulation_steps);
-    put(m, "ss_gradient_checkpointing", "%s", python_bool(t->mode == TAPE_CHECKPOINT));
+    put(m, "ss_gradient_checkpointing", "%s", python_bool(c->gradient_checkpointing));
     if (c->min_snr_gamma > 0) put_real(m, "ss_min_snr_gamma", c->min_snr_gamma);
     else put(m, "ss_min_snr_gamma", "None");
     put_real(m, "ss_caption_dropout_rate", c->caption_dropout_rate);
@@ -193,9 +193,10 @@ static void put_plan(Metadata *m, const Trainer *t)
 static void put_constants(Metadata *m)
 {
     static const SafetensorsPair pair[] = {
-        { "ss_mixed_precision", "no" }, { "ss_full_fp16", "False" },    { "ss_cache_latents", "True" }, { "ss_clip_skip", "None" },
-        { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },    { "ss_noise_offset", "None" },  { "ss_zero_terminal_snr", "False" },
-        { "ss_network_dropout", "None" }, { "ss_num_reg_images", "0" },   { "ss_reg_dataset_dirs", "{}" }, { "ss_color_aug", "False" },   { "ss_random_crop", "False" },
+        { "ss_mixed_precision", "no" },    { "ss_full_fp16", "False" },     { "ss_cache_latents", "True" },    { "ss_clip_skip", "None" },
+        { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },        { "ss_noise_offset", "None" },     { "ss_zero_terminal_snr", "False" },
+        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },   { "ss_color_aug", "False" },
+        { "ss_random_crop", "False" },
     };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) put(m, pair[i].key, "%s", pair[i].value);
 }

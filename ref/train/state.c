@@ -47,14 +47,31 @@ static int hash_pictures(char hex[HASH_SIZE], const Trainer *t)
     return status;
 }
 
+/* Which model this is: by the first and the last convolution of its U-Net, which any other training would have moved. */
+static int hash_model(char hex[HASH_SIZE], const Trainer *t)
+{
+    const Unet *u = &t->pipeline.model.unet;
+    Tensor      part[2] = { u->conv_in.w.t, u->conv_out.w.t };
+    size_t      first = tensor_count(part[0]), count = first + tensor_count(part[1]);
+    double     *value = malloc(count * sizeof *value);
+    if (!value) return err("out of memory for the model's hash");
+    int status = 0;
+    for (int i = 0; i < 2 && !status; i++)
+        status = t->pipeline.set->download(t->pipeline.set, tensor_of(value + (i ? first : 0), T_F64, part[i].n, part[i].h, part[i].w, part[i].c), part[i]);
+    if (!status) hash_data(hex, value, count * sizeof *value);
+    free(value);
+    return status;
+}
+
 /* What decides a run's numbers. Not among them: when to save, where to, and how many steps, so that a run can be made longer. */
 static int settings(Settings *s, const Trainer *t)
 {
     const TrainConfig *c = t->config;
-    char               pictures[HASH_SIZE];
-    if (hash_pictures(pictures, t)) return -1;
+    char               pictures[HASH_SIZE], model[HASH_SIZE];
+    if (hash_pictures(pictures, t) || hash_model(model, t)) return -1;
     s->count = 0;
     put(s, "set", "%s", c->set);
+    put(s, "model", "%s", model);
     put(s, "pictures", "%s", pictures);
     put(s, "resolution", "%d,%d", t->w, t->h);
     const BucketRules *rules = &t->buckets.rules;

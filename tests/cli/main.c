@@ -13,9 +13,9 @@
 #define SMALL "golden/parity/a/model"                   /* random weights, 16x16, sizes in steps of 4 */
 #define TINY "golden/tiny-sd"
 #define LORA "golden/parity/a/lora.safetensors"
-#define TRAIN "train --quiet --model " SMALL " --train_data_dir @/data "
+#define TRAIN "train --quiet --overwrite --model " SMALL " --train_data_dir @/data "
 #define PAIRS TRAIN "--enable_bucket --train_batch_size 2 "
-#define DEMO "train --quiet --model " TINY " --train_data_dir @/demo --train_batch_size 2 --max_train_steps 3 --conv_dim 2 "
+#define DEMO "train --quiet --overwrite --model " TINY " --train_data_dir @/demo --train_batch_size 2 --max_train_steps 3 --conv_dim 2 "
 #define SAMPLE "sample " SMALL " --steps 2 --seed 1 "
 #define SMILE "sample " TINY " --prompt mochi,smile --steps 3 "
 
@@ -156,7 +156,11 @@ static void files_of_a_run(void)
     check(good && has_type("h/lora.safetensors", "F16"), "--save_precision fp16");
     good = works(TRAIN "--output_dir @/h --max_train_steps 1 --save_precision bf16");
     check(good && has_type("h/lora.safetensors", "BF16"), "--save_precision bf16");
-    said = sdlora("train --model " SMALL " --train_data_dir @/data --output_dir @/h --max_train_epochs 2 --train_batch_size 4 --gradient_accumulation_steps 2");
+    said = sdlora("train --quiet --model " SMALL " --train_data_dir @/data --output_dir @/h --max_train_steps 1");
+    check(said->status == 1 && strstr(said->err, "h/lora.safetensors: is there already") && has_type("h/lora.safetensors", "BF16"),
+          "a LoRA of that name is not written over unasked");
+    said =
+        sdlora("train --model " SMALL " --train_data_dir @/data --output_dir @/h2 --max_train_epochs 2 --train_batch_size 4 --gradient_accumulation_steps 2");
     good = strstr(said->err, "6 samples in an epoch") && strstr(said->err, "2 batches of up to 4") && strstr(said->err, "1 steps an epoch; 2 steps");
     check(said->status == 0 && good, "without --quiet the plan is told: batches, steps, epochs");
 }

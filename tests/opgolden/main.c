@@ -140,7 +140,7 @@ static double step(Type type, double x)
 
 static int compare(Vector *v, int output)
 {
-    char part[16];
+    char part[32];
     snprintf(part, sizeof part, "want%d", output);
     const SafetensorsEntry *e = entry(v, part);
     if (!e) return 0;

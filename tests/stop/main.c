@@ -82,7 +82,8 @@ int main(int argc, char **argv)
     check(train("--output_dir @/whole", 0, 0) == 0, "the run that is never ended");
     for (int i = 0; i < kills; i++) killed += WIFSIGNALED(run_on("torn", SIGKILL, 150 + (int)rng_below(&rng, 700)));
     int status = run_on("torn", SIGTERM, 700);
-    check(killed > 0 && (status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 3)), "%d of %d kills hit; SIGTERM ends with 3, or comes too late", killed, kills);
+    check(killed > 0 && (status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 3)), "%d of %d kills hit; SIGTERM ends with 3, or comes too late", killed,
+          kills);
     status = run_on("torn", 0, 0);
     check(status == 0 || is_file(tmp_path("torn/lora.safetensors")), "the last resume comes to the end");
     char whole[PATH_SIZE];
