@@ -26,8 +26,10 @@ CHECKS := $(patsubst tests/%/main.c,%,$(wildcard tests/*/main.c))
 TESTS := $(UNITS:tests/%.c=$B/%) $(CHECKS:%=$B/%)
 
 all: sdlora ## build ./sdlora
-sdlora: $B/sdlora
+sdlora: $B/sdlora FORCE
 	@cmp -s $< $@ || { rm -f $@ && cp $< $@; }
+
+FORCE:
 
 $B/sdlora: $(LIB) $B/ref/cli/main.o
 $(UNITS:tests/%.c=$B/%): $B/unit_%: $B/tests/unit_%.o $(LIB)
@@ -49,7 +51,6 @@ $B/ref/train/report.o: $B/report_page.inc
 $B/report_page.inc: ref/train/report_page.html
 	@mkdir -p $(@D); sed 's/[\\"?]/\\&/g; s/.*/"&\\n",/' $< >$@
 
-.SECONDARY:
 .DELETE_ON_ERROR:
 
 # ---- what a user calls ----
@@ -74,12 +75,14 @@ test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@sh tests/run.sh $B $(ONLY)
 .PHONY: tests
-tests: sdlora $B/score $(if $(ONLY),$(ONLY:%=$B/%),$(TESTS))
+tests: $B/sdlora $B/score $(if $(ONLY),$(ONLY:%=$B/%),$(TESTS))
 
 test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B
 
+test-full: test ## the tests, and LoRA files exchanged with diffusers and peft: wants golden/requirements.txt; KOHYA=DIR, a checkout of sd-scripts, adds kohya
+	$(PYTHON) golden/interop.py $(if $(KOHYA),--kohya $(KOHYA))
 test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
 	@sh tests/ci.sh

@@ -32,6 +32,7 @@ static int train(const char *options, int number, int milliseconds)
     int         status = -1;
     snprintf(line, sizeof line, "sdlora train --quiet --no_report --model " JOB_MODEL " --train_data_dir @/data --max_train_steps 400 %s", options);
     argv[job_words(argv, text, line)] = NULL;
+    fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
         JOB_CHECK(freopen("/dev/null", "w", stderr) != NULL);
