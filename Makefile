@@ -75,7 +75,7 @@ test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@sh tests/run.sh $B $(ONLY)
 .PHONY: tests
-tests: $B/sdlora $B/score $(if $(ONLY),$(ONLY:%=$B/%),$(TESTS))
+tests: $B/sdlora $B/score $(if $(ONLY),$(patsubst %,$B/%,$(filter-out %.sh,$(ONLY))),$(TESTS))
 
 test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests

@@ -281,7 +281,7 @@ static void test_merge(void **state)
 }
 
 /* The same LoRA under the names of PEFT and diffusers, old and new, with the rank as alpha, changes the weights in the same way. */
-static void write_as(const char *path, const Lora *lora, LoraLayout layout, int bare)
+static void write_as(const char *path, const Lora *lora, LoraLayout layout, int bare, const char *note)
 {
     static const char *const endings[][2] = { [LORA_KOHYA] = { "lora_down.weight", "lora_up.weight" }, [LORA_PEFT] = { "lora_A.weight", "lora_B.weight" },
                                               [LORA_DIFFUSERS] = { "lora.down.weight", "lora.up.weight" } };
@@ -301,7 +301,8 @@ static void write_as(const char *path, const Lora *lora, LoraLayout layout, int 
             names[n] = layout == LORA_KOHYA ? name("%s.%s", m->key, ending) : name("%s.%s.%s", m->is_unet ? "unet" : "text_encoder", at, ending);
             e[n].name = names[n].s;
         }
-    if (safetensors_write(path, e, n, NULL, 0)) fail_msg("%s", err_text());
+    SafetensorsPair pair = { "lora_adapter_metadata", note };
+    if (safetensors_write(path, e, n, &pair, note != NULL)) fail_msg("%s", err_text());
     safetensors_close(kohya);
 }
 
@@ -316,7 +317,7 @@ static void test_layouts(void **state)
         Lora       lora;
         open_model(&m, small, "ref64");
         attach(&lora, &m, rules_b);
-        write_as(tmp_path("as.safetensors"), &lora, as[i].layout, as[i].bare);
+        write_as(tmp_path("as.safetensors"), &lora, as[i].layout, as[i].bare, NULL);
         if (lora_merge(&m, tmp_path("as.safetensors"), 0.5)) fail_msg("layout %d: %s", (int)as[i].layout, err_text());
         double *text = weight_of(&lora.module[0], m.unet.weights.set, &count), *now = weight_of(&lora.module[lora.modules - 1], m.unet.weights.set, &count);
         assert_false(lora.module[0].is_unet);
@@ -328,6 +329,40 @@ static void test_layouts(void **state)
         assert_true(text[1] == want[0] && now[1] == want[1]);
         free(text);
         free(now);
+        lora_detach(&lora);
+        checkpoint_close(&m);
+    }
+    free(want);
+}
+
+/* diffusers notes PEFT's configuration beside the tensors: at weight 1/2, alpha 6 is to rank 3 what alpha 3, the rank, is at weight 1. */
+static void test_noted_alpha(void **state)
+{
+    static const struct { const char *note; double weight; const char *refused; } as[] = {
+        { NULL, 1, NULL },
+        { "{\"text_encoder.lora_alpha\": 6, \"text_encoder.alpha_pattern\": {}, \"text_encoder.use_dora\": false, \"unet.lora_alpha\": 1}", 0.5, NULL },
+        { "{\"text_encoder.lora_alpha\": 6, \"text_encoder.alpha_pattern\": {\"fc1\": 2}}", 1, "text_encoder.alpha_pattern: expected none" },
+        { "{\"unet.use_rslora\": true}", 1, "unet.use_rslora: expected false" },
+        { "{\"unet.use_dora\": true}", 1, "unet.use_dora: expected false" },
+        { "{\"unet.lora_alpha\": \"six\"}", 1, "unet.lora_alpha: expected" },
+        { "{nonsense", 1, "this is not JSON" },
+    };
+    double *want = NULL;
+    size_t  count;
+    (void)state;
+    for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
+        Checkpoint m;
+        Lora       lora;
+        open_model(&m, small, "ref64");
+        attach(&lora, &m, rules_b);
+        write_as(tmp_path("noted.safetensors"), &lora, LORA_PEFT, 0, as[i].note);
+        int status = lora_merge(&m, tmp_path("noted.safetensors"), as[i].weight);
+        assert_int_equal(status, as[i].refused ? -1 : 0);
+        if (as[i].refused && !strstr(err_text(), as[i].refused)) fail_msg("wanted \"%s\" in: %s", as[i].refused, err_text());
+        double *now = weight_of(&lora.module[0], m.unet.weights.set, &count);
+        if (!want) want = now;
+        else if (!as[i].refused) assert_memory_equal(now, want, count * sizeof *now);
+        if (now != want) free(now);
         lora_detach(&lora);
         checkpoint_close(&m);
     }
@@ -473,7 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_modules), cmocka_unit_test(test_init),     cmocka_unit_test(test_round_trip), cmocka_unit_test(test_save_fails),
-        cmocka_unit_test(test_merge), cmocka_unit_test(test_layouts),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_merge), cmocka_unit_test(test_layouts), cmocka_unit_test(test_noted_alpha),   cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

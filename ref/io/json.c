@@ -25,19 +25,25 @@ static int line_of(const char *text, const char *at)
 }
 
 /* cJSON itself stops at a thousand levels of nesting, so its recursion is bounded. */
-Json *json_open(const char *path)
+Json *json_parse(const char *text, const char *path)
 {
     const char *end = NULL;
-    char *text = file_read(path, JSON_LIMIT, NULL);
-    if (!text) return NULL;
     Json *j = calloc(1, sizeof *j);
-    if (!j) return err("%s: no memory", path), free(text), NULL;
+    if (!j) return err("%s: no memory", path), NULL;
     snprintf(j->path, sizeof j->path, "%s", path);
     j->root = cJSON_ParseWithOpts(text, &end, 1);
     if (!j->root) err("%s:%d: this is not JSON", path, line_of(text, end));
     else if (!cJSON_IsObject(j->root)) err("%s: expected an object {...}", path), cJSON_Delete(j->root), j->root = NULL;
-    free(text);
     if (!j->root) return free(j), NULL;
+    return j;
+}
+
+Json *json_open(const char *path)
+{
+    char *text = file_read(path, JSON_LIMIT, NULL);
+    if (!text) return NULL;
+    Json *j = json_parse(text, path);
+    free(text);
     return j;
 }
 
@@ -64,14 +70,22 @@ void json_fail(Json *j, const char *key, const char *format, ...)
 /* The value at the end of a path of names; NULL: absent or null. */
 static const cJSON *find(const Json *j, const char *key)
 {
-    const cJSON *at = j->root;
+    const cJSON *at = cJSON_GetObjectItemCaseSensitive(j->root, key);
     char name[128];
+    if (at) return cJSON_IsNull(at) ? NULL : at;
+    at = j->root;
     for (const char *dot; at && *key; key = dot + (*dot == '.')) {
         dot = key + strcspn(key, ".");
         snprintf(name, sizeof name, "%.*s", (int)(dot - key), key);
         at = cJSON_GetObjectItemCaseSensitive(at, name);
     }
     return cJSON_IsNull(at) ? NULL : at;
+}
+
+int json_is_empty(const Json *j, const char *key)
+{
+    const cJSON *item = find(j, key);
+    return !item || ((cJSON_IsObject(item) || cJSON_IsArray(item)) && !item->child);
 }
 
 static const cJSON *need(Json *j, const char *key)

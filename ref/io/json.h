@@ -2,7 +2,8 @@
  *
  * The file is one object. A getter returns the value of a key, or its default where the key is absent or null; a json_need_ getter has no default. The first
  * value that is missing, of the wrong type or out of range is latched, and json_close reports it as "FILE: KEY: what was expected, what was found", so that
- * code which reads a config is a list of assignments. A key may be a path of names, "pad_token.content". */
+ * code which reads a config is a list of assignments. A key may be a path of names, "pad_token.content",
+ * where no member has that very name. */
 #ifndef IO_JSON_H
 #define IO_JSON_H
 #include <stddef.h>
@@ -10,11 +11,13 @@
 typedef struct Json Json;
 
 Json *json_open(const char *path);                      /* NULL and err(): unreadable, not JSON (with the line), not an object */
+Json *json_parse(const char *text, const char *path);   /* the same from memory; path is for messages */
 int   json_close(Json *j);                              /* 0, or -1 and err(): the first failure of a getter; strings of j are gone */
 void  json_fail(Json *j, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));   /* latch a caller's own finding */
 
 int json_has(const Json *j, const char *key);           /* there, and not null */
 int json_is_string(const Json *j, const char *key);
+int json_is_empty(const Json *j, const char *key);      /* not there, null, {} or [] */
 
 int         json_int(Json *j, const char *key, int otherwise);
 double      json_double(Json *j, const char *key, double otherwise);

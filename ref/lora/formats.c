@@ -1,5 +1,6 @@
 #include "lora/formats.h"
 #include "base/err.h"
+#include "io/json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +77,26 @@ static int has_shape(const SafetensorsEntry *e, int64_t a, int64_t b, int64_t k)
     return e->rank == 4 && e->shape[0] == a && e->shape[1] == b && e->shape[2] == k && e->shape[3] == k;
 }
 
-static int read_alpha(LoraFileModule *m, const Safetensors *file, const SafetensorsEntry *e)
+/* PEFT's configuration of one half of the model, as diffusers flattens it into the metadata: "unet.lora_alpha", ... What changes the scale in another way than
+ * by one alpha for all is refused. */
+static int noted_alpha(LoraFileModule *m, const Safetensors *file, int is_unet)
+{
+    const char *text = safetensors_meta(file, "lora_adapter_metadata"), *half = is_unet ? "unet" : "text_encoder";
+    Json       *j = text ? json_parse(text, name("%.100s: lora_adapter_metadata", file->path).s) : NULL;
+    if (!text) return 0;
+    if (!j) return -1;
+    m->alpha = json_double(j, name("%s.lora_alpha", half).s, m->rank);
+    Name pattern = name("%s.alpha_pattern", half), stabilized = name("%s.use_rslora", half), magnitude = name("%s.use_dora", half);
+    if (!json_is_empty(j, pattern.s)) json_fail(j, pattern.s, "expected none: one alpha for all modules");
+    if (json_bool(j, stabilized.s, 0)) json_fail(j, stabilized.s, "expected false: alpha / rank is the scale");
+    if (json_bool(j, magnitude.s, 0)) json_fail(j, magnitude.s, "expected false: DoRA is not known");
+    return json_close(j);
+}
+
+static int read_alpha(LoraFileModule *m, const Safetensors *file, const SafetensorsEntry *e, int is_unet)
 {
     m->alpha = m->rank;
-    if (!e) return 0;
+    if (!e) return noted_alpha(m, file, is_unet);
     if (e->count != 1) return err("%s: %s: expected one number, found %zu", file->path, e->name, e->count);
     if (safetensors_read(file, e, T_F64, &m->alpha)) return -1;
     if (!isfinite(m->alpha)) return err("%s: %s: expected a finite number, found %g", file->path, e->name, m->alpha);
@@ -113,7 +130,7 @@ int lora_read(LoraFileModule *m, const Safetensors *file, LoraLayout layout, con
         return err("%s: %s: expected shape (rank,%d%s), found another: this LoRA is for another model", file->path, down->name, i, k > 1 ? ",3,3" : "");
     if (!has_shape(up, o, m->rank, 1))
         return err("%s: %s: expected shape (%d,%d), found another: this LoRA is for another model", file->path, up->name, o, m->rank);
-    if (read_alpha(m, file, find(file, l, path, is_unet, (const char *const[2]){ l->alpha, NULL })) || read_matrices(m, file, down, up, i, k)) {
+    if (read_alpha(m, file, find(file, l, path, is_unet, (const char *const[2]){ l->alpha, NULL }), is_unet) || read_matrices(m, file, down, up, i, k)) {
         lora_read_free(m);
         return -1;
     }

@@ -4,7 +4,8 @@
  *   PEFT       unet.PATH, text_encoder.PATH;                                        .lora_A.weight     .lora_B.weight
  *   diffusers  unet.PATH, text_encoder.PATH;       .lora.down.weight, .lora_linear_layer.down.weight and the same with up
  *
- * PATH is the module's in a diffusers checkpoint; that of a text encoder may lack text_model. at its front. Without an alpha it is the rank: scale 1. */
+ * PATH is the module's in a diffusers checkpoint; that of a text encoder may lack text_model. at its front. Without an alpha it is what diffusers notes for
+ * that half of the model in the metadata (lora_adapter_metadata), else the rank: scale 1. */
 #ifndef LORA_FORMATS_H
 #define LORA_FORMATS_H
 #include "io/safetensors.h"
