@@ -40,6 +40,7 @@ static inline int job_words(char *argv[JOB_WORDS], char text[4096], const char *
 {
     int    words = 0;
     size_t n = 0;
+    *text = 0;
     for (; *line; line++) n += (size_t)snprintf(text + n, 4096 - n, *line == '@' ? "%s" : "%.1s", *line == '@' ? tmp_dir : line);
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[words++] = word;
     return words;
