@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Do LoRA files mean the same to sdlora and to those who made their formats?
 
-    make sdlora; python golden/interop.py [--lora FILE] [--kohya DIR]        a table; exit code 1 if anything is missed; three minutes on one core
+    make sdlora; python golden/interop.py [--lora FILE] [--kohya DIR]        a table; exit code 1 if anything is missed; two to five minutes
 
-Three LoRAs of golden/tiny-sd: sdlora's own (FILE; else one of 30 steps is trained here) and a random one of peft's, saved by diffusers in the two spellings that
-its training scripts use. Each is loaded by sdlora and by diffusers, and both draw the first prompts of golden/demo/prompts.txt from the same noise. DIR is a
-checkout of kohya's sd-scripts: its networks/lora.py has to take sdlora's file whole, and to change both nets as sdlora does.
+Three LoRAs of golden/tiny-sd: sdlora's own (FILE; else one of 30 steps is trained here) and a random one of peft's, saved by diffusers in both of its
+spellings, with an alpha in the metadata and without. Each is loaded by sdlora and by diffusers, and both draw the first prompts of golden/demo/prompts.txt
+from the same noise. DIR is a checkout of kohya's sd-scripts: its networks/lora.py has to take sdlora's file whole, and to change both nets as sdlora does.
 
 Bounds. Let d be the distance of torch's own float32 run from its float64 run, which is what float32 rounding does to this net on its whole way. Distances are
 norms relative to that of the float64 result.
@@ -27,6 +27,7 @@ logging.disable(logging.WARNING)
 warnings.filterwarnings("ignore")
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.training_utils import _collate_lora_metadata
 from diffusers.utils import convert_state_dict_to_diffusers, logging as diffusers_logging
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
@@ -109,18 +110,19 @@ def draw(pipe, dtype):
     return latents, np.stack([np.asarray(picture) for picture in pictures])
 
 
-def peft_lora(folder, spelling):
-    """Random A and B of rank 3 in float64, saved by diffusers. alpha is the rank: without adapter metadata the file has no place for it."""
+def peft_lora(folder, spelling, alpha):
+    """Random A and B of rank 3 in float64, saved by diffusers. An alpha other than the rank is noted in the file's metadata, its only place there."""
     pipe = pipeline(torch.float64)
     torch.manual_seed(1)
     for name, targets in MODULES.items():
         net = getattr(pipe, name)
-        net.add_adapter(LoraConfig(r=3, lora_alpha=3, target_modules=targets, init_lora_weights=False))
+        net.add_adapter(LoraConfig(r=3, lora_alpha=alpha, target_modules=targets, init_lora_weights=False))
         for key, p in net.named_parameters():
             if "lora_" in key:
                 p.data = 0.3 * torch.randn(p.shape).double() / p.shape[1] ** 0.5       # A x keeps the size of x; B takes a third of it
-    states = (spelling(get_peft_model_state_dict(getattr(pipe, name))) for name in MODULES)
-    pipe.save_lora_weights(folder, **{f"{name}_lora_layers": state for name, state in zip(MODULES, states)})
+    layers = {f"{name}_lora_layers": spelling(get_peft_model_state_dict(getattr(pipe, name))) for name in MODULES}
+    notes = _collate_lora_metadata({name: getattr(pipe, name) for name in MODULES}) if alpha != 3 else {}
+    pipe.save_lora_weights(folder, **layers, **notes)
     return folder / "pytorch_lora_weights.safetensors"
 
 
@@ -233,8 +235,8 @@ def main():
         own = args.lora.resolve() if args.lora else sdlora.train()
         plain = draw(pipeline(torch.float64), torch.float64)[0]
         dumps = compare_diffusers(table, "sdlora", own, sdlora, plain)
-        for spelling, name in ((lambda state: state, "peft"), (convert_state_dict_to_diffusers, "peft, as diffusers")):
-            compare_diffusers(table, name, peft_lora(pathlib.Path(tempfile.mkdtemp(dir=scratch)), spelling), sdlora, plain)
+        for name, spelling, alpha in (("peft, alpha 2", lambda state: state, 2), ("diffusers, alpha 3", convert_state_dict_to_diffusers, 3)):
+            compare_diffusers(table, name, peft_lora(pathlib.Path(tempfile.mkdtemp(dir=scratch)), spelling, alpha), sdlora, plain)
         if args.kohya:
             compare_kohya(table, import_kohya(args.kohya), own, dumps)
         else:

@@ -2,6 +2,7 @@
 # The demo: a LoRA of a character that the model has never seen, from two folders of pictures, and what the model draws before and after.
 # $1: the score program. Everything goes to out/demo.
 set -e
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"         # threads that wait soon sleep: on a machine with other work a spinning thread keeps out the one it waits for
 out=out/demo; prompts=golden/demo/prompts.txt
 rm -rf $out; mkdir -p $out
 echo "1/4 train on 96 faces and 259 bust and full-body portraits of mochi"
