@@ -1,5 +1,5 @@
 #include "nn/layer.h"
-#include "base/err.h"
+#include <string.h>
 
 int layer_is_linear(const Layer *l) { return l->geometry.kernel == 1 && l->geometry.stride == 1 && !l->geometry.pad[0] && !l->geometry.pad[2]; }
 
@@ -13,7 +13,7 @@ static void layer_back(Tape *t, Node *node)
     const Layer *l = node->self;
     Tensor       dy = tape_dy(t, node->y), x = node->x[0]->t;
     int          linear = layer_is_linear(l), acc, segs = 0;
-    Op           dx = { 0 };
+    Seg          seg[MAX_SEG] = { 0 };                  /* of dx */
     if (node->x[1] && node->x[1]->needs_grad) {
         Tensor drow = tape_grad(t, node->x[1], &acc);
         tape_run(t, op_sum(drow, dy, 1, acc));
@@ -31,12 +31,12 @@ static void layer_back(Tape *t, Node *node)
         tape_run(t, op_linear_dx(du, dpart, a->b, scale_of(a), 0));
         tape_run(t, op_linear_dw(a->db, dpart, u, scale_of(a), 1));
         tape_run(t, linear ? op_linear_dw(a->da, du, x, 1, 1) : op_conv_dw(a->da, du, x, l->geometry, 1, 1));
-        dx.seg[segs++] = (Seg){ .x = du, .w = a->a, .scale = 1 };
+        seg[segs++] = (Seg){ .x = du, .w = a->a, .scale = 1 };
     }
     if (!node->x[0]->needs_grad) return;
     Tensor to = tape_grad(t, node->x[0], &acc);
     Op     op = linear ? op_linear_dx(to, dy, l->w, 1, acc) : op_conv_dx(to, dy, l->w, l->geometry, 1, acc);
-    for (int s = 0; s < segs; s++) op.seg[s] = dx.seg[s];
+    memcpy(op.seg, seg, sizeof seg);
     tape_run(t, op);
 }
 
