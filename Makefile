@@ -17,9 +17,10 @@ STB      := -isystem /usr/include/stb
 KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)$(WEBP)' | cksum | cut -d' ' -f1)
 B     := build/$(KEY)
 
-# Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h).
-TWICE := $(filter-out ref/ops/ops.c ref/ops/shape.c ref/ops/set_null.c ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
-ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) ref/ops/ops.c ref/ops/shape.c ref/ops/set_null.c
+# Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h); these hold none.
+PLAIN := ref/ops/ops.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c
+TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
+ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN)
 LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o)
 UNITS := $(wildcard tests/unit_*.c)
 CHECKS := $(patsubst tests/%/main.c,%,$(wildcard tests/*/main.c))
