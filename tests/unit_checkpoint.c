@@ -311,61 +311,83 @@ static void test_bad_folders(void **state)
     checkpoint_close(&m);
 }
 
-/* ---- Stable Diffusion 1.5 ---- */
+/* ---- Stable Diffusion 1.5 and 2.1 ---- */
 
-static const char sd15_unet[] = "{\"in_channels\": 4, \"out_channels\": 4, \"sample_size\": 64, \"layers_per_block\": 2, \"cross_attention_dim\": 768,"
-                                "\"attention_head_dim\": 8, \"norm_num_groups\": 32, \"block_out_channels\": [320, 640, 1280, 1280], \"down_block_types\": "
-                                "[\"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"DownBlock2D\"], \"up_block_types\": "
-                                "[\"UpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\"]}";
-static const char sd15_text[] = "{\"vocab_size\": 49408, \"hidden_size\": 768, \"num_hidden_layers\": 12, \"num_attention_heads\": 12,"
-                                "\"intermediate_size\": 3072, \"max_position_embeddings\": 77, \"hidden_act\": \"quick_gelu\"}";
-static const char sd15_vae[] = "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2, \"latent_channels\": 4, \"norm_num_groups\": 32}";
-
-/* Only described: memory is reserved, no page of it touched. */
-static void test_sd15(void **state)
+/* Only described: memory is reserved, no page of it touched. The text encoder of 2.1 is counted as diffusers stores it: 23 layers. */
+static void test_builtin(void **state)
 {
     static const struct {
-        LoraRules rules;
-        int       modules;
+        const char *name;
+        size_t      unet, text;
+        int         text_slots, v, side, pad, modules, modules_unet, modules_conv;
     } want[] = {
-        { { .dim = 16, .alpha = 16, .unet = 1, .text = 1 }, 264 },
-        { { .dim = 16, .alpha = 16, .unet = 1 }, 192 },
-        { { .dim = 16, .alpha = 16, .conv_dim = 8, .conv_alpha = 8, .unet = 1, .text = 1 }, 350 },
+        { "sd15", 859520964, 123060480, 196, 0, 512, -1, 264, 192, 350 },
+        { "sd21-base", 865910724, 340387840, 372, 0, 512, 0, 330, 192, 416 },
+        { "sd21", 865910724, 340387840, 372, 1, 768, 0, 330, 192, 416 },
     };
-    Checkpoint m = { .native_w = 0 };
-    ClipConfig text;
-    UnetConfig unet;
-    VaeConfig  vae;
-    Lora       lora;
-    Set       *set = set_open("ref");
+    Set *set = set_open("ref");
     (void)state;
-    put(tmp_path("sd15/unet.json"), sd15_unet, sizeof sd15_unet - 1);
-    put(tmp_path("sd15/text.json"), sd15_text, sizeof sd15_text - 1);
-    put(tmp_path("sd15/vae.json"), sd15_vae, sizeof sd15_vae - 1);
-    if (clip_config(&text, tmp_path("sd15/text.json")) || unet_config(&unet, tmp_path("sd15/unet.json")) || vae_config(&vae, tmp_path("sd15/vae.json")) ||
-        clip_open(&m.clip, &text, set) || unet_open(&m.unet, &unet, set) || vae_open(&m.vae, &vae, set))
-        fail_msg("%s", err_text());
-    assert_int_equal(m.unet.weights.count, 859520964);
-    assert_int_equal(m.unet.weights.slots, 686);
-    assert_int_equal(m.clip.weights.count, 123060480);
-    assert_int_equal(m.clip.weights.slots, 196);
-    assert_int_equal(m.vae.weights.count, 83653863);
-    assert_int_equal(m.vae.weights.slots, 248);
-    assert_int_equal(checkpoint_step(&m), 64);
-    assert_true(vae.scaling == 0.18215 && vae_factor(&vae) == 8 && unet.time == 1280);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        if (lora_attach(&lora, &m, &want[i].rules)) fail_msg("%s", err_text());
-        assert_int_equal(lora.modules, want[i].modules);
-        lora_detach(&lora);
+        LoraRules  rules[] = { { .dim = 16, .alpha = 16, .unet = 1, .text = 1 }, { .dim = 16, .alpha = 16, .unet = 1 },
+                               { .dim = 16, .alpha = 16, .conv_dim = 8, .conv_alpha = 8, .unet = 1, .text = 1 } };
+        int        modules[] = { want[i].modules, want[i].modules_unet, want[i].modules_conv };
+        Checkpoint m;
+        Lora       lora;
+        if (checkpoint_describe(&m, want[i].name, set)) fail_msg("%s", err_text());
+        assert_int_equal(m.unet.weights.count, want[i].unet);
+        assert_int_equal(m.unet.weights.slots, 686);
+        assert_int_equal(m.clip.weights.count, want[i].text);
+        assert_int_equal(m.clip.weights.slots, want[i].text_slots);
+        assert_int_equal(m.vae.weights.count, 83653863);
+        assert_int_equal(m.vae.weights.slots, 248);
+        assert_true(checkpoint_step(&m) == 64 && m.vae.config.scaling == 0.18215 && vae_factor(&m.vae.config) == 8 && m.unet.config.time == 1280);
+        assert_true(m.scheduler.v_prediction == want[i].v && m.native_w == want[i].side && m.native_h == want[i].side && m.pad == want[i].pad);
+        assert_true(m.unet.config.sample * 8 == want[i].side && m.tokenizer[0] == 0);
+        for (int k = 0; k < 3; k++) {
+            if (lora_attach(&lora, &m, &rules[k])) fail_msg("%s", err_text());
+            assert_int_equal(lora.modules, modules[k]);
+            lora_detach(&lora);
+        }
+        checkpoint_close(&m);
+        assert_string_equal(model_config_name(model_config_named(want[i].name)), want[i].name);
     }
-    checkpoint_close(&m);
+    assert_null(model_config_named("sdxl"));
+    Checkpoint m;
+    assert_int_equal(checkpoint_describe(&m, "sdxl", set), -1);
+}
+
+/* The numbers that no shape tells: as in the configuration files that diffusers and transformers publish for 1.5, of which these are the relevant lines. */
+static void test_builtin_as_folder(void **state)
+{
+    static const char unet[] = "{\"in_channels\": 4, \"out_channels\": 4, \"sample_size\": 64, \"layers_per_block\": 2, \"cross_attention_dim\": 768,"
+                               "\"attention_head_dim\": 8, \"norm_num_groups\": 32, \"block_out_channels\": [320, 640, 1280, 1280], \"down_block_types\": "
+                               "[\"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"DownBlock2D\"], \"up_block_types\": "
+                               "[\"UpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\"]}";
+    static const char text[] = "{\"vocab_size\": 49408, \"hidden_size\": 768, \"num_hidden_layers\": 12, \"num_attention_heads\": 12,"
+                               "\"intermediate_size\": 3072, \"max_position_embeddings\": 77, \"hidden_act\": \"quick_gelu\"}";
+    static const char vae[] = "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2, \"latent_channels\": 4, \"norm_num_groups\": 32}";
+    ModelConfig c;
+    (void)state;
+    put(tmp_path("sd15/unet/config.json"), unet, sizeof unet - 1);
+    put(tmp_path("sd15/text_encoder/config.json"), text, sizeof text - 1);
+    put(tmp_path("sd15/vae/config.json"), vae, sizeof vae - 1);
+    put(tmp_path("sd15/scheduler/scheduler_config.json"), "{}", 2);
+    put(tmp_path("sd15/model_index.json"), "{}", 2);
+    if (model_config_read(&c, tmp_path("sd15"))) fail_msg("%s", err_text());
+    const ModelConfig *b = model_config_named("sd15");
+    assert_memory_equal(&c.clip, &b->clip, sizeof c.clip);
+    assert_memory_equal(c.unet.heads, b->unet.heads, 4 * sizeof *c.unet.heads);
+    assert_true(c.unet.eps == b->unet.eps && c.unet.groups == b->unet.groups && c.unet.time == b->unet.time && c.unet.sample == b->unet.sample);
+    assert_true(c.native_w == b->native_w && c.native_h == b->native_h && c.scheduler.beta_end == b->scheduler.beta_end && c.pad == b->pad);
+    assert_string_equal(model_config_name(&c), "sd15");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny),        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_tensors),
-        cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_sd15),
+        cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_builtin),
+        cmocka_unit_test(test_builtin_as_folder),
     };
     return cmocka_run_group_tests(tests, start, tmp_close);
 }

@@ -1,15 +1,7 @@
 /* checkpoint.h - a Stable Diffusion model from disk: a diffusers folder with its parts, every constant from its configuration files. */
 #ifndef MODEL_CHECKPOINT_H
 #define MODEL_CHECKPOINT_H
-#include "model/clip.h"
-#include "model/unet.h"
-#include "model/vae.h"
-
-/* scheduler/scheduler_config.json, as numbers for diffusion/schedule.h. */
-typedef struct {
-    double beta_start, beta_end;
-    int    scaled_linear, timesteps, v_prediction, steps_offset;
-} SchedulerConfig;
+#include "model/model_config.h"
 
 typedef struct {
     Clip            clip;
@@ -17,14 +9,17 @@ typedef struct {
     Vae             vae;
     SchedulerConfig scheduler;
     int             native_w, native_h;                 /* pixels: what it was trained at */
-    char            tokenizer[4096];                    /* the folder of vocab.json and merges.txt */
+    int             pad;                                /* the token that fills a prompt up; -1: the tokenizer's own files say it */
+    char            tokenizer[4096];                    /* the folder of vocab.json and merges.txt; "": none */
 } Checkpoint;
 
 /* Loads the folder onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */
 int  checkpoint_open(Checkpoint *m, const char *path, Set *set);
 
-/* The same model without its numbers, from the configuration files alone: for planning. */
+/* The same model without its numbers, from the configuration files alone, for planning; path may be the name of a built-in model (model_config.h), which
+ * needs no file at all. */
 int  checkpoint_describe(Checkpoint *m, const char *path, Set *set);
+int  checkpoint_describe_config(Checkpoint *m, const ModelConfig *config, Set *set);
 void checkpoint_close(Checkpoint *m);
 
 /* Sides of pictures must be multiples of this: the VAE's factor times the U-Net's. */

@@ -1,0 +1,36 @@
+/* model_config.h - what a Stable Diffusion model is, without its numbers: the sizes of its three nets and its noise schedule.
+ *
+ * A diffusers folder tells it in JSON files. A single file of weights does not: the models that people have in such files are built in, under the names
+ *
+ *     sd15        Stable Diffusion 1.1 to 1.5: noise, 512
+ *     sd20-base   2.0-base: OpenCLIP's text encoder, linear projections, heads of 64 channels; noise, 512      sd21-base   2.1-base: the same
+ *     sd20        2.0: as sd20-base, but v (Salimans & Ho 2022), 768                                           sd21        2.1: the same
+ */
+#ifndef MODEL_MODEL_CONFIG_H
+#define MODEL_MODEL_CONFIG_H
+#include "model/clip.h"
+#include "model/unet.h"
+#include "model/vae.h"
+
+/* scheduler/scheduler_config.json, as numbers for diffusion/schedule.h. */
+typedef struct {
+    double beta_start, beta_end;
+    int    scaled_linear, timesteps, v_prediction, steps_offset;
+} SchedulerConfig;
+
+typedef struct {
+    ClipConfig      clip;
+    UnetConfig      unet;
+    VaeConfig       vae;
+    SchedulerConfig scheduler;
+    int             native_w, native_h;                 /* pixels: what it was trained at */
+    int             pad;                                /* the token that fills a prompt up; -1: the tokenizer's own files say it */
+} ModelConfig;
+
+const ModelConfig *model_config_named(const char *name);                        /* NULL: no such name, no err() */
+const char        *model_config_name(const ModelConfig *config);                /* of a built-in model; NULL: it is none */
+int                model_config_read(ModelConfig *config, const char *folder);  /* in the diffusers layout. 0, or -1 and err(): file, key, what was expected */
+
+/* Sides of pictures must be multiples of this: the VAE's factor times the U-Net's. */
+int model_config_step(const ModelConfig *config);
+#endif
