@@ -18,7 +18,7 @@ KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)$(WEBP)' | cksum | c
 B     := build/$(KEY)
 
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h); these hold none.
-PLAIN := ref/ops/ops.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c
+PLAIN := ref/ops/ops.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c ref/ops/set_f16.c
 TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
 ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN)
 LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o)

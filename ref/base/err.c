@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static _Thread_local char text[1024];
+static _Thread_local char text[ERR_SIZE];
 
 int err(const char *format, ...)
 {

@@ -5,6 +5,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+enum { ERR_SIZE = 1024 };                               /* of err_text(), its end included */
+
 /* Records the message (a later one replaces it) and returns -1, so `return err("%s: no such key", path)` is the whole of a failure. Thread-local. */
 int err(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -10,10 +10,10 @@
  *   train.noisy  train.target (n,4,h,w)  train.weight (n)              what goes in, what shall come out, what it counts
  *   time.emb (n,C)  unet.conv_in  unet.down_blocks.{i}  unet.mid_block  unet.up_blocks.{i}  unet.out
  *   train.loss_each (n)  train.loss ()                                 weight * mean square error of each image; their mean over the step's batches
- *   grad.<module>.lora_down.weight, .lora_up.weight                    before clipping
+ *   grad.<module>.lora_down.weight, .lora_up.weight                    before clipping; times the metadata's loss_scale, 1 without f16
  *   step{k-1}.<module>.*  step{k}.<module>.*                           the LoRA before and after step k
  *   schedule.alphas_cumprod (1000)
- * Its metadata: format, step, epoch, prediction, the settings of the update, loss, norm, picture.{j} and caption.{j} of each image.
+ * Its metadata: format, step, epoch, prediction, the settings of the update, loss, norm, loss_scale, picture.{j} and caption.{j} of each image.
  *
  * A batch of sampling, DIR/00000.safetensors after its first picture (DIR/without/ with --compare); i from 0
  *   in.sample.ids  in.sample.uncond (n,T)  text.layer.{i}  text.hidden (2n,T,C)            first without, then with the prompt; at --cfg_scale 1 with alone

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void params_open(Params *p, Set *set) { *p = (Params){ .set = set }; }
+void params_open(Params *p, Set *set) { *p = (Params){ .set = set, .scale = set_loss_scale(set) }; }
 
 static size_t block_bytes(const Params *p, Type type) { return p->count * type_size(type); }
 
@@ -112,7 +112,7 @@ static int run(Params *p, Op op)
 
 int params_clear(Params *p)
 {
-    double start[CTL_COUNT] = { [CTL_SCALE] = 1 };
+    double start[CTL_COUNT] = { [CTL_SCALE] = p->scale };
     return run(p, op_fill(p->g, 0)) || control_set(p, 0, start, CTL_COUNT) ? -1 : 0;
 }
 
@@ -120,7 +120,7 @@ static Tensor range(Tensor block, size_t from, size_t to) { return tensor_channe
 
 int params_update(Params *p, const ParamUpdate *u)
 {
-    double head[2] = { 1, u->clip }, tail[CTL_COUNT - CTL_BIAS1] = { 1 - pow(u->beta1, u->step), 1 - pow(u->beta2, u->step) };
+    double head[2] = { p->scale, u->clip }, tail[CTL_COUNT - CTL_BIAS1] = { 1 - pow(u->beta1, u->step), 1 - pow(u->beta2, u->step) };
     for (int g = 0; g < p->groups; g++) tail[CTL_LR - CTL_BIAS1 + g] = u->lr[g];
     if (control_set(p, CTL_SCALE, head, 2) || control_set(p, CTL_BIAS1, tail, CTL_COUNT - CTL_BIAS1) || run(p, op_sumsq(p->ctl, p->g))) return -1;
     for (int g = 0; g < p->groups; g++) {

@@ -28,6 +28,7 @@ typedef struct {
     Tensor w, m, v, g;                                  /* (1,1,1,count), type acc */
     Tensor work;                                        /* what the ops read, type act; w itself where act == acc */
     Tensor ctl;
+    double scale;                                       /* the loss scale: g holds this times the true gradients. Set between steps, at first the set's own */
     void  *scratch;                                     /* of the ops over the whole block */
     size_t scratch_bytes;
 } Params;
@@ -52,6 +53,6 @@ typedef struct {
     int    step;                                        /* from 1 */
     Update kind;
 } ParamUpdate;
-int params_update(Params *p, const ParamUpdate *u);     /* one optimizer step from g, which stays; nothing where g is not finite (params_bad) */
+int params_update(Params *p, const ParamUpdate *u);     /* one optimizer step from g, which stays; nothing where g is not finite (CTL_BAD) */
 int params_control(const Params *p, int index, double *value);      /* reads a number of ctl (CTL_SUMSQ, CTL_BAD) back */
 #endif

@@ -8,7 +8,7 @@
 static const struct {
     const char *name;
     Set *(*open)(void);
-} sets[] = { { "ref", ref_open_f32 }, { "ref64", ref_open_f64 } };
+} sets[] = { { "ref", ref_open_f32 }, { "ref64", ref_open_f64 }, { "ref16", ref_open_f16 } };
 enum { SET_COUNT = sizeof sets / sizeof *sets };
 
 /* Two OpenMP runtimes in one process (gcc's beside clang's, brought by a BLAS) share no threads: each sees the other's parallel regions as serial code. */
@@ -70,3 +70,14 @@ static const char *const op_names[OP_COUNT] = {
 };
 
 const char *op_name(OpKind kind) { return (unsigned)kind < OP_COUNT ? op_names[kind] : "unknown op"; }
+
+Tensor *op_tensor(Op *op, int k)
+{
+    Tensor *const part[] = { &op->w.t, &op->bias, &op->row, &op->res };
+    if (k < 4) return &op->y[k];
+    if (k < 10) return &op->x[k - 4];
+    if (k < 14) return part[k - 10];
+    return k < 14 + MAX_SEG ? &op->seg[k - 14].x : &op->seg[k - 14 - MAX_SEG].w.t;
+}
+
+double set_loss_scale(const Set *set) { return set->act == T_F16 && set->acc != T_F16 ? 65536 : 1; }

@@ -98,6 +98,8 @@ typedef struct {
     Attr   a;
 } Op;
 
+enum { OP_TENSORS = 4 + 6 + 4 + 2 * MAX_SEG };
+
 typedef struct Set Set;
 struct Set {
     const char *name;                                   /* "ref", "ref64", ... */
@@ -116,6 +118,8 @@ struct Set {
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */
 Set        *set_null(const Set *like);                  /* computes nothing; types, checks and scratch of `like`: for planning. free() it. NULL and err() */
 const char *op_name(OpKind kind);                       /* "linear", "linear_dx", ... */
+Tensor     *op_tensor(Op *op, int k);                   /* the k-th of OP_TENSORS, used or not: y[0..3], x[0..5], w, bias, row, res, x of segs, w of segs */
+double      set_loss_scale(const Set *set);             /* CTL_SCALE to begin a training with: 2^16 where act cannot hold what acc can, else 1 */
 int         op_check(const Set *set, const Op *op);     /* shape.c: 0, or -1 and err(): op, field, shapes; types against the set too */
 
 /* ---- tensors ---- */

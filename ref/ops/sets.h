@@ -5,4 +5,5 @@
 
 Set *ref_open_f32(void);
 Set *ref_open_f64(void);
+Set *ref_open_f16(void);
 #endif

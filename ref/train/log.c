@@ -65,15 +65,17 @@ static int put_events(Log *log, const TrainPosition *at, const TrainReport *r)
 {
     const EventScalar scalar[] = { { "loss/current", r->loss }, { "loss/average", log_average(log) }, { "lr/unet", r->lr_unet },
                                    { "lr/textencoder", r->lr_text }, { "norm/gradient", r->norm } };
-    return events_put(&log->events, seconds(CLOCK_REALTIME), at->step, scalar, (int)(sizeof scalar / sizeof *scalar));
+    int count = (int)(sizeof scalar / sizeof *scalar);
+    return events_put(&log->events, seconds(CLOCK_REALTIME), at->step, scalar, isnan(r->norm) ? count - 1 : count);
 }
 
 int log_step(Log *log, const TrainPosition *at, const TrainReport *r)
 {
     int epoch = at->batch ? at->epoch + 1 : at->epoch;  /* from 1; the position is already behind the step */
     remember(log, r->loss);
-    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.3f", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text, r->norm,
-            seconds(CLOCK_MONOTONIC) - log->opened);
+    fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text);
+    if (!isnan(r->norm)) fprintf(log->file, "%.6g", r->norm);
+    fprintf(log->file, ",%.3f", seconds(CLOCK_MONOTONIC) - log->opened);
     for (int k = 0; k < BANDS; k++)
         if (r->band_samples[k]) fprintf(log->file, ",%.6g", r->band_loss[k] / r->band_samples[k]);
         else fputc(',', log->file);

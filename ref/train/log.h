@@ -1,8 +1,9 @@
 /* log.h - the numbers of each step: in log.csv and, where asked for, in TensorBoard's files.
  *
  * log.csv has a line a step: step,epoch,loss,average_loss,lr_unet,lr_text_encoder,gradient_norm,seconds,loss_t1,loss_t2,loss_t3,loss_t4. average_loss is the
- * mean over the last 100 steps; loss_t1 ... the mean over the step's samples whose timestep lies in the first quarter (least noise), the second ..., empty
- * where there was none. A resumed run takes the file up where its state was saved: later lines are dropped.
+ * mean over the last 100 steps; gradient_norm is empty where the step was skipped (loss_scale.h); loss_t1 ... the mean over the step's samples whose timestep
+ * lies in the first quarter (least noise), the second ..., empty where there was none. A resumed run takes the file up where its state was saved: later lines
+ * are dropped.
  *
  * TensorBoard gets loss/current, loss/average, lr/unet, lr/textencoder and norm/gradient, kohya's names. */
 #ifndef TRAIN_LOG_H

@@ -143,6 +143,13 @@ static int run_steps(Trainer *t, Watch *w)
     return status;
 }
 
+static void print_skipped(const Trainer *t)
+{
+    if (t->loss_scale.skipped)
+        fprintf(stderr, "%d of %d steps were skipped: a gradient was too large for the loss scale, now %g\n", t->loss_scale.skipped, t->at.step,
+                t->loss_scale.scale);
+}
+
 static void print_end(const Trainer *t)
 {
     struct rusage use;
@@ -161,6 +168,16 @@ static int save_stopped(const Trainer *t, Metadata *m)
     return 0;
 }
 
+/* A loss or a gradient was not finite: what was learned before is kept, and the message says where. */
+static int save_lost(const Trainer *t, Metadata *m)
+{
+    char mark[32], path[PATH_SIZE], why[ERR_SIZE];
+    snprintf(why, sizeof why, "%s", err_text());
+    snprintf(mark, sizeof mark, step_mark, t->at.step);
+    if (t->at.step == 0 || output_path(path, t->config, mark, ".safetensors")) return err("%s", why);
+    return save(t, m, mark, 1) ? err("%s (and: %s)", why, err_text()) : err("%s: saved in %s", why, path);
+}
+
 int train_run(const TrainConfig *config)
 {
     Trainer t;
@@ -175,11 +192,13 @@ int train_run(const TrainConfig *config)
     if (!status && !config->quiet) print_plan(&t), print_memory(&t);
     if (!status && (status = watch_open(&w, &t)) == 0) {
         status = run_steps(&t, &w);
+        if (status && t.lost) status = save_lost(&t, &w.metadata);
         if (log_close(&w.log)) status = -1;
     }
     int stopped = !status && t.at.step < t.steps;
     if (!status) status = stopped ? save_stopped(&t, &w.metadata) : save(&t, &w.metadata, "", config->save_state);
     if (!status && w.report) status = report_write(w.report, 1);
+    if (!status && !config->quiet) print_skipped(&t);
     if (!status && !stopped && !config->quiet) print_end(&t);
     watch_close(&w);
     trainer_close(&t);

@@ -123,17 +123,19 @@ static int download_blocks(SafetensorsEntry e[BLOCKS], const Params *p)
 int state_save(const Trainer *t, const char *dir)
 {
     SafetensorsEntry e[BLOCKS] = { 0 };
-    SafetensorsPair  pair[SETTINGS + 4];
+    SafetensorsPair  pair[SETTINGS + 5];
     Settings         s;
-    char             path[PATH_SIZE], step[16], epoch[16], batch[16];
+    char             path[PATH_SIZE], step[16], epoch[16], batch[16], scale[64];
     snprintf(step, sizeof step, "%d", t->at.step);
     snprintf(epoch, sizeof epoch, "%d", t->at.epoch);
     snprintf(batch, sizeof batch, "%d", t->at.batch);
+    snprintf(scale, sizeof scale, "%.17g,%d,%d,%d", t->loss_scale.scale, t->loss_scale.good, t->loss_scale.bad, t->loss_scale.skipped);
     int n = 0, status = settings(&s, t) || path_join(path, dir, file_name) || dir_make(dir) || download_blocks(e, &t->lora.params) ? -1 : 0;
     pair[n++] = (SafetensorsPair){ "format", format };
     pair[n++] = (SafetensorsPair){ "step", step };
     pair[n++] = (SafetensorsPair){ "epoch", epoch };
     pair[n++] = (SafetensorsPair){ "batch", batch };
+    pair[n++] = (SafetensorsPair){ "loss_scale", scale };
     for (int i = 0; !status && i < s.count; i++) pair[n++] = (SafetensorsPair){ s.key[i], s.value[i] };
     if (!status) status = safetensors_write(path, e, BLOCKS, pair, n);
     for (int i = 0; i < BLOCKS; i++) free((void *)e[i].data);
@@ -172,6 +174,18 @@ static int read_number(int *out, const Safetensors *file, const char *key, int m
     return 0;
 }
 
+/* scale, good, bad, skipped of LossScale */
+static int read_loss_scale(LossScale *s, const Safetensors *file)
+{
+    const char *text = safetensors_meta(file, "loss_scale");
+    LossScale   found = *s;
+    int         end = 0;
+    if (text) sscanf(text, "%lf,%d,%d,%d%n", &found.scale, &found.good, &found.bad, &found.skipped, &end);
+    if (!end || text[end] || !(found.scale > 0 && found.scale <= s->most) || found.good < 0 || found.bad < 0 || found.skipped < 0)
+        return err("%s: loss_scale: expected a scale of at most %d and three counts, found %s", file->path, s->most, text ? text : "none");
+    return *s = found, 0;
+}
+
 static int upload_block(const Params *p, const Safetensors *file, int i)
 {
     const SafetensorsEntry *e = safetensors_find(file, block_name[i]);
@@ -195,12 +209,13 @@ int state_load(Trainer *t, const char *path)
     Safetensors *file = safetensors_open(path);
     if (!file) return -1;
     TrainPosition at;
+    LossScale     scale = t->loss_scale;
     int           status = check_settings(t, file) || read_number(&at.step, file, "step", INT32_MAX) || read_number(&at.epoch, file, "epoch", INT32_MAX) ||
-                 read_number(&at.batch, file, "batch", t->epoch_batches - 1)
+                 read_number(&at.batch, file, "batch", t->epoch_batches - 1) || read_loss_scale(&scale, file)
                      ? -1
                      : 0;
     for (int i = 0; i < BLOCKS && !status; i++) status = upload_block(&t->lora.params, file, i);
-    if (!status) t->at = at;
+    if (!status) t->at = at, t->loss_scale = scale;
     safetensors_close(file);
     return status;
 }

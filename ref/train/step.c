@@ -39,9 +39,9 @@ static int replay(StepMemory *m, Checkpoint *model, Set *set, const LoraRules *r
     if (lora_attach(&lora, model, rules)) return -1;
     int status = tape_open(&tape, set, (size_t)1 << 46);
     if (!status) status = step_pass(&tape, model, &lora, b, mode, 1, &loss);
-    size_t blocks = lora.params.work.p == lora.params.w.p ? 4 : 5;
+    size_t work = lora.params.work.p == lora.params.w.p ? 0 : type_size(set->act);
     *m = (StepMemory){ (model->clip.weights.count + model->unet.weights.count + model->vae.weights.count) * type_size(set->act),
-                       blocks * lora.params.count * type_size(set->acc), tape.arena.peak_bottom, tape.arena.peak_top };
+                       lora.params.count * (4 * type_size(set->acc) + work), tape.arena.peak_bottom, tape.arena.peak_top };
     tape_close(&tape);
     lora_detach(&lora);
     return status;

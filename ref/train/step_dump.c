@@ -77,6 +77,7 @@ int step_dump_run(Trainer *t, TrainReport *report, const char *dir)
     dump_host(&d, tensor_of(&report->loss, T_F64, 1, 1, 1, 1), 0, "train.loss");
     dump_note(&d, "loss", "%.17g", report->loss);
     dump_note(&d, "norm", "%.17g", report->norm);
+    dump_note(&d, "loss_scale", "%.17g", t->lora.params.scale);
     dump_note(&d, "lr_unet", "%.17g", report->lr_unet);
     dump_note(&d, "lr_text_encoder", "%.17g", report->lr_text);
     return dump_write(&d, path) || status ? -1 : 0;

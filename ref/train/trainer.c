@@ -90,6 +90,7 @@ static int open_lora(Trainer *t)
     const TrainConfig *c = t->config;
     LoraRules          rules = trainer_lora_rules(c);
     if (lora_attach(&t->lora, &t->pipeline.model, &rules)) return -1;
+    t->loss_scale = loss_scale_open(t->pipeline.set);
     return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
 }
 
@@ -213,7 +214,7 @@ static int run_batch(Trainer *t, const Batch *b, double share, TrainReport *repo
     dump_host(t->dump, tensor_of(t->loss, T_F64, b->n, 1, 1, 1), 1, "train.loss_each");
     for (int j = 0; j < b->n; j++) {
         if (!isfinite(t->loss[j]))
-            return err("step %d: the loss of %s is %g, and %s is not finite; the weights are those of step %d", t->at.step + 1,
+            return t->lost = 1, err("step %d: the loss of %s is %g, and %s is not finite; the weights are those of step %d", t->at.step + 1,
                        t->concepts.picture[t->batches.picture[b->first + j]].path, t->loss[j],
                        diagnose_forward(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch).s, t->at.step);
         int band = BANDS * t->timestep[j] / t->pipeline.schedule.timesteps;
@@ -242,20 +243,21 @@ static int update(Trainer *t, TrainReport *report)
     Params            *params = &t->lora.params;
     double             factor = lr_factor(c->lr_scheduler, t->at.step, train_config_warmup(c, t->steps), t->steps), sumsq, bad;
     ParamUpdate        u = { .beta1 = c->adam_beta1, .beta2 = c->adam_beta2, .eps = c->adam_epsilon, .decay = c->weight_decay, .clip = c->max_grad_norm,
-                             .step = t->at.step + 1, .kind = UPDATE_ADAMW };
+                             .step = t->at.step + 1 - t->loss_scale.skipped, .kind = UPDATE_ADAMW };
     if (t->lora.text_group >= 0) u.lr[t->lora.text_group] = report->lr_text = factor * c->text_encoder_lr;
     if (t->lora.unet_group >= 0) u.lr[t->lora.unet_group] = report->lr_unet = factor * c->unet_lr;
     if (params_update(params, &u) || params_control(params, CTL_SUMSQ, &sumsq) || params_control(params, CTL_BAD, &bad) || params->set->sync(params->set))
         return -1;
-    report->norm = sqrt(sumsq);
-    if (bad != 0)
-        return err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s, t->at.step);
-    return 0;
+    report->norm = bad != 0 ? NAN : sqrt(sumsq) / params->scale;
+    if (loss_scale_step(&t->loss_scale, bad != 0) == 0) return 0;
+    return t->lost = 1, err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s,
+                            t->at.step + 1 - t->loss_scale.bad);
 }
 
 int trainer_step(Trainer *t, TrainReport *report)
 {
     *report = (TrainReport){ .loss = 0 };
+    t->lora.params.scale = t->loss_scale.scale;
     if (open_epoch(t) || params_clear(&t->lora.params)) return -1;
     int accumulate = t->config->gradient_accumulation_steps, left = t->epoch_batches - t->at.batch, count = left < accumulate ? left : accumulate;
     for (int k = 0; k < count; k++) {                   /* a short group at an epoch's end is still divided by the full number, as in kohya */

@@ -10,6 +10,7 @@
 #include "data/text_states.h"
 #include "nn/dump.h"
 #include "train/config.h"
+#include "train/loss_scale.h"
 #include "train/step.h"
 
 typedef struct {
@@ -22,7 +23,7 @@ typedef struct {
     double loss;                                        /* mean over the step's batches */
     double band_loss[BANDS];                            /* the same by band: sum over its samples; their number */
     int    band_samples[BANDS];
-    double norm;                                        /* L2 of all gradients, before clipping */
+    double norm;                                        /* L2 of all gradients, before clipping; NAN where the step was skipped (loss_scale.h) */
     double lr_text, lr_unet;                            /* 0: that half is not trained */
 } TrainReport;
 
@@ -40,6 +41,8 @@ typedef struct {
     int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
     TapeMode           mode;
     StepMemory         memory;                          /* what the largest batch takes */
+    LossScale          loss_scale;
+    int                lost;                            /* a loss or gradient is not finite: the weights are those before it, and no step can follow */
     TrainPosition      at;
     Batches            batches;                         /* of epoch `batches_epoch`; -1: none */
     int                batches_epoch;

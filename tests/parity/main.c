@@ -2,7 +2,7 @@
  *
  *   parity [CONFIG]...     default: a b c tiny
  *
- * On ref64 everything is held against what the peers compute in float64. On ref the same outputs, losses and gradients are held against ref64. */
+ * On ref64 everything is held against what the peers compute in float64. On ref and ref16 the same outputs, losses and gradients are held against ref64. */
 #include "base/err.h"
 #include "base/rng.h"
 #include "net.h"
@@ -185,16 +185,18 @@ static void all_used(const Config *c, const Gold *gold)
     report(c->key, "every golden tensor was used", g);
 }
 
-/* ---- float ---- */
+/* ---- narrower types ---- */
 
-static void in_float(const Config *c, const Values *exact, Gold *gold)
+static void on_set(const char *which, const Config *c, const Values *exact, Gold *gold)
 {
+    Set   *set = set_open(which);
     Values got = { 0 }, noisy[NOISES] = { { 0 } };
     Group  g = { 0 };
-    observe(c, set_open("ref"), gold, &got);
-    for (int i = 0; i < NOISES; i++) observe(c, noise_open((uint64_t)i), gold, &noisy[i]);
+    CHECK(set, "%s", err_text());
+    observe(c, set, gold, &got);
+    for (int i = 0; i < NOISES; i++) observe(c, noise_open(set, (uint64_t)i), gold, &noisy[i]);
     compare_noise(&g, &got, exact, noisy, NOISES, factor);
-    report(c->key, "ref against ref64", g);
+    report(c->key, name("%s against ref64", set->name).s, g);
     values_free(&got);
     for (int i = 0; i < NOISES; i++) values_free(&noisy[i]);
 }
@@ -219,7 +221,8 @@ static void run_config(const Config *c)
     lora_detach(&lora);
     net_close(&net);
     all_used(c, &gold);
-    in_float(c, &exact, &gold);
+    on_set("ref", c, &exact, &gold);
+    on_set("ref16", c, &exact, &gold);
     values_free(&exact);
     gold_close(&gold);
 }

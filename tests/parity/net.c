@@ -178,7 +178,12 @@ double net_train(Net *net, Lora *lora, const Batch *b, TapeMode mode, Values *ou
     tape_backward(tape);
     expect_sound(net);
     CHECK(tape->arena.blocks == 0, "%d gradients were never given back", tape->arena.blocks);
-    for (int i = 0; i < lora->params.params; i++) values_take(out, name("grad.%s", lora->params.param[i].name), net->set, params_grad(&lora->params, i));
+    for (int i = 0; i < lora->params.params; i++) {
+        Name key = name("grad.%s", lora->params.param[i].name);
+        values_take(out, key, net->set, params_grad(&lora->params, i));
+        const Value *g = values_find(out, key.s);
+        for (size_t k = 0; k < tensor_count(g->t); k++) ((double *)g->t.p)[k] /= lora->params.scale;
+    }
     return mean;
 }
 
