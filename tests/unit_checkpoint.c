@@ -102,13 +102,14 @@ static void expect_slot(const Weights *w, const char *file, const char *text)
     Tensor t = w->slot[k].dst;
     assert_int_equal(tensor_count(t), e->count);
     size_t plane = (size_t)t.h * (size_t)t.w, n = 0;
-    float *want = malloc(e->count * sizeof *want), *got = t.p;      /* contiguous: ref's memory is the host's */
+    float *want = malloc(e->count * sizeof *want);
+    const uint8_t *got = t.p;                           /* contiguous: ref's memory is the host's */
     assert_non_null(want);
     assert_int_equal(safetensors_read(s, e, T_F32, want), 0);
     for (size_t o = 0; o < (size_t)t.n; o++)
         for (size_t i = 0; i < (size_t)t.c; i++)
             for (size_t p = 0; p < plane; p++, n++)
-                if (want[n] != got[(o * plane + p) * (size_t)t.c + i]) fail_msg("%s: element %zu", text, n);
+                if ((double)want[n] != type_get(t.type, got, (o * plane + p) * (size_t)t.c + i)) fail_msg("%s: element %zu", text, n);
     free(want);
     safetensors_close(s);
 }
@@ -194,12 +195,79 @@ static void test_other_forms(void **state)
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < a[k]->slots; i++) {
             Tensor x = a[k]->slot[i].dst, y = b[k]->slot[i].dst;
-            assert_memory_equal(x.p, y.p, tensor_count(x) * sizeof(float));
+            assert_int_equal(x.type, y.type);
+            assert_memory_equal(x.p, y.p, tensor_count(x) * type_size(x.type));
         }
     checkpoint_close(&m);
     checkpoint_close(&plain);
     restore("text_encoder/model.safetensors");
     restore("unet/diffusion_pytorch_model.safetensors");
+}
+
+/* ---- types ---- */
+
+/* One tensor of each kind in another type. */
+static void retype(Edit *f, const char *text, Type type)
+{
+    SafetensorsEntry *e = entry(f, text);
+    void             *data = malloc(e->count * type_size(type));
+    assert_non_null(data);
+    type_convert(type, data, e->type, e->data, e->count);
+    e->type = type, e->data = data;
+}
+
+static const char conv[] = "down_blocks.0.resnets.0.conv1.weight", linear[] = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0.weight",
+                  part_q[] = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight",
+                  part_k[] = "mid_block.attentions.0.transformer_blocks.0.attn1.to_k.weight", bias[] = "conv_in.bias";
+static void *retyped[4];
+
+static void mixed(Edit *f)
+{
+    retype(f, conv, T_BF16), retype(f, linear, T_F64), retype(f, part_k, T_BF16), retype(f, bias, T_BF16);
+    const char *const text[] = { conv, linear, part_k, bias };
+    for (int i = 0; i < 4; i++) retyped[i] = (void *)entry(f, text[i])->data;
+}
+
+static Type slot_type(const Weights *w, const char *text)
+{
+    for (int i = 0; i < w->slots; i++)
+        if (strcmp(w->slot[i].name, text) == 0) return w->slot[i].dst.type;
+    fail_msg("no %s", text);
+    return T_COUNT;
+}
+
+/* What the file has in f16 or bf16 stays so, where a layer's parts agree and it is no bias or norm; and a plan counts the same bytes. */
+static void test_types(void **state)
+{
+    static const char unet[] = "unet/diffusion_pytorch_model.safetensors";
+    Checkpoint m, plan;
+    Set       *null = set_null(set_open("ref"));
+    (void)state;
+    rewrite(unet, mixed);
+    open_model(&m, tmp_path("model"));
+    Weights *w = &m.unet.weights;
+    assert_int_equal(slot_type(w, "conv_out.weight"), T_F16);
+    assert_int_equal(slot_type(&m.clip.weights, "text_model.embeddings.token_embedding.weight"), T_F16);
+    assert_int_equal(slot_type(w, conv), T_BF16);
+    assert_int_equal(slot_type(w, linear), T_F32);
+    assert_int_equal(slot_type(w, part_q), T_F32);
+    assert_int_equal(slot_type(w, part_k), T_F32);
+    assert_int_equal(slot_type(w, bias), T_F32);
+    assert_int_equal(slot_type(w, "conv_norm_out.weight"), T_F32);
+    const char *const text[] = { conv, linear, part_q, part_k, bias, "mid_block.attentions.0.transformer_blocks.0.attn1.to_v.weight", "conv_in.weight" };
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) expect_slot(w, at(unet), text[i]);
+    if (checkpoint_describe(&plan, tmp_path("model"), null)) fail_msg("%s", err_text());
+    size_t bytes = weights_bytes(w), all = w->count * 4;
+    assert_int_equal(weights_bytes(&plan.unet.weights), bytes);
+    assert_true(bytes > all / 2 && bytes < all);
+    for (int i = 0; i < w->sites; i++) assert_int_equal(weights_widen(w, w->site[i].layer), 0);
+    assert_int_equal(weights_bytes(w), all);
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) expect_slot(w, at(unet), text[i]);
+    checkpoint_close(&m);
+    checkpoint_close(&plan);
+    free(null);
+    for (int i = 0; i < 4; i++) free(retyped[i]);
+    restore(unet);
 }
 
 /* ---- refusals ---- */
@@ -340,6 +408,7 @@ static void test_builtin(void **state)
         assert_int_equal(m.clip.weights.slots, want[i].text_slots);
         assert_int_equal(m.vae.weights.count, 83653863);
         assert_int_equal(m.vae.weights.slots, 248);
+        assert_true(weights_bytes(&m.unet.weights) > 2 * m.unet.weights.count && weights_bytes(&m.unet.weights) < 2.01 * (double)m.unet.weights.count);
         assert_true(checkpoint_step(&m) == 64 && m.vae.config.scaling == 0.18215 && vae_factor(&m.vae.config) == 8 && m.unet.config.time == 1280);
         assert_true(m.scheduler.v_prediction == want[i].v && m.native_w == want[i].side && m.native_h == want[i].side && m.pad == want[i].pad);
         assert_true(m.unet.config.sample * 8 == want[i].side && m.tokenizer[0] == 0);
@@ -385,7 +454,7 @@ static void test_builtin_as_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiny),        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_tensors),
+        cmocka_unit_test(test_tiny),        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_types),   cmocka_unit_test(test_bad_tensors),
         cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_builtin),
         cmocka_unit_test(test_builtin_as_folder),
     };

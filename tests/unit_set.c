@@ -84,9 +84,109 @@ static void test_refusals(void **state)
     assert_int_equal(set->run(set, &op), 0);
 }
 
+/* ---- frozen weights in a narrower type: the same bits as with the same numbers in act ---- */
+
+enum { N = 2, SIDE = 9, C = 24, O = 40, K = 3, KERNEL = O * K * K * C, PIXELS = N * SIDE * SIDE, GAP = 8 };
+
+/* Memory for one op twice; numbers of 2 of the types of sets, and one narrow. */
+typedef struct {
+    double   x[PIXELS * O], y[2][PIXELS * O], w[KERNEL + O * GAP], scratch[1 << 17];
+    uint16_t narrow[KERNEL + O * GAP];
+} Room;
+
+static void fill(Type type, void *p, size_t count)
+{
+    for (size_t j = 0; j < count; j++) type_set(type, p, j, (double)(j * 2654435761u % 4096) / 1024 - 2 + 1e-3);
+}
+
+static Tensor weight(void *p, Type type, int kernel, int rows_apart)
+{
+    Tensor t = tensor_of(p, type, O, kernel, kernel, C);
+    t.img += (size_t)rows_apart;
+    return t;
+}
+
+/* The op that `pick` numbers, with this weight. */
+static Op narrow_op(int pick, Type act, Room *r, void *out, Tensor w)
+{
+    static const int32_t ids[6] = { 3, 0, 39, 7, 7, 12 };
+    static const Attr    plain = { .kernel = 3, .stride = 1, .pad = { 1, 1, 1, 1 } }, stride = { .kernel = 3, .stride = 2, .pad = { 0, 1, 0, 1 } },
+                         point = { .kernel = 1, .stride = 1 };
+    Tensor wide = tensor_of(r->x, act, N, SIDE, SIDE, O), x = tensor_of(r->x, act, N, SIDE, SIDE, C), y = tensor_of(out, act, N, SIDE, SIDE, O);
+    Tensor dx = tensor_of(out, act, N, SIDE, SIDE, C), half_y = tensor_of(out, act, N, 4, 4, O), half_dy = tensor_of(r->x, act, N, 4, 4, O);
+    Weight weight = { .t = w };
+    Tensor half_x = tensor_of(r->x, act, N, 8, 8, C), half_dx = tensor_of(out, act, N, 8, 8, C), position = tensor_of(w.p, w.type, 1, 1, 3, C);
+    switch (pick) {
+    case 0: return op_linear(y, x, weight, NONE, NONE, NONE);
+    case 1: return op_linear_dx(dx, wide, weight, 0.5, 0);
+    case 2: return op_conv(y, x, weight, NONE, NONE, NONE, point);
+    case 3: return op_conv_dx(dx, wide, weight, point, 1, 0);
+    case 4: return op_conv(y, x, weight, NONE, NONE, NONE, plain);
+    case 5: return op_conv_dx(dx, wide, weight, plain, 0.5, 0);
+    case 6: return op_conv(half_y, half_x, weight, NONE, NONE, NONE, stride);
+    case 7: return op_conv_dx(half_dx, half_dy, weight, stride, 1, 0);
+    case 8: return op_embed(tensor_of(out, act, 2, 1, 3, C), tensor_of((void *)ids, T_I32, 2, 1, 3, 1), w, NONE, NONE);
+    default: return op_embed(tensor_of(out, act, 2, 1, 3, C), tensor_of((void *)ids, T_I32, 2, 1, 3, 1), w, NONE, position);
+    }
+}
+
+static void test_narrow(void **state)
+{
+    static Room r;
+    (void)state;
+    for (int s = 0; s < 2; s++)
+        for (int pick = 0; pick < 10; pick++)
+            for (Type type = T_F16; type <= T_BF16; type++) {
+                Set *set = set_open(s ? "ref64" : "ref");
+                int  kernel = pick >= 4 && pick < 8 ? K : 1, gap = pick % 2 ? GAP : 0;
+                fill(set->act, r.x, PIXELS * O);
+                fill(type, r.narrow, KERNEL + O * GAP);
+                type_convert(set->act, r.w, type, r.narrow, KERNEL + O * GAP);
+                for (int narrow = 0; narrow < 2; narrow++) {
+                    Op op = narrow_op(pick, set->act, &r, r.y[narrow], narrow ? weight(r.narrow, type, kernel, gap) : weight(r.w, set->act, kernel, gap));
+                    assert_true(set->need(set, &op) <= sizeof r.scratch);
+                    memset(r.scratch, 0xff, sizeof r.scratch);
+                    op.scratch = r.scratch;
+                    if (set->run(set, &op)) fail_msg("%s, op %d: %s", set->name, pick, err_text());
+                }
+                if (memcmp(r.y[0], r.y[1], sizeof r.y[0])) fail_msg("%s, op %d: other bits with %s", set->name, pick, type_name(type));
+            }
+}
+
+/* Narrow is what a frozen weight may be, and nothing else; and what is no narrower than act is not. */
+static void test_narrow_refusals(void **state)
+{
+    static Room r;
+    Set *set = ref(), *wide = set_open("ref64");
+    (void)state;
+    assert_int_equal(op_weight_type(set, T_F16), T_F16);
+    assert_int_equal(op_weight_type(wide, T_BF16), T_BF16);
+    assert_int_equal(op_weight_type(set, T_F32), T_F32);
+    assert_int_equal(op_weight_type(wide, T_F32), T_F64);
+    assert_int_equal(op_weight_type(set, T_F64), T_F32);
+    assert_int_equal(op_weight_type(set, T_COUNT), T_F32);
+    assert_int_equal(op_weight_type(&(Set){ .act = T_F16, .acc = T_F32 }, T_BF16), T_F16);
+    Tensor x = tensor_of(r.x, T_F32, 1, 1, 6, C), y = tensor_of(r.y, T_F32, 1, 1, 6, O), u = tensor_of(r.x, T_F32, 1, 1, 6, 4);
+    Weight w = { .t = weight(r.narrow, T_F16, 1, 0) }, b = { .t = tensor_of(r.narrow, T_F16, O, 1, 1, 4) };
+    Op     op = op_linear(y, x, w, tensor_of(r.narrow, T_F16, 1, 1, 1, O), NONE, NONE);
+    assert_int_equal(op_check(set, &op), -1);
+    assert_non_null(strstr(err_text(), "linear: bias: expected f32"));
+    op = op_linear(y, x, w, NONE, NONE, NONE);
+    assert_int_equal(op_check(set, &op), 0);
+    op.seg[0] = (Seg){ .x = u, .w = b, .scale = 1 };
+    assert_int_equal(op_check(set, &op), -1);
+    assert_non_null(strstr(err_text(), "linear: segment's w: expected f32"));
+    op = op_linear(y, x, (Weight){ .t = weight(r.narrow, T_F64, 1, 0) }, NONE, NONE, NONE);
+    assert_int_equal(op_check(set, &op), -1);
+    assert_non_null(strstr(err_text(), "linear: w: expected f32"));
+    op = op_linear(y, x, w, NONE, NONE, NONE);
+    assert_int_equal(set->run(set, &op), -1);
+    assert_non_null(strstr(err_text(), "linear: scratch"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_open), cmocka_unit_test(test_alloc), cmocka_unit_test(test_transfer),
-                                        cmocka_unit_test(test_refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_open),     cmocka_unit_test(test_alloc),  cmocka_unit_test(test_transfer),
+                                        cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

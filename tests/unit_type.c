@@ -141,11 +141,41 @@ static void test_convert(void **state)
         }
 }
 
+/* Arrays: each element as it is converted alone, whatever its neighbours are. */
+static void test_arrays(void **state)
+{
+    enum { N = 65536 };
+    static uint16_t narrow[N], back[N];
+    static float    single[N];
+    static double   wide[N];
+    (void)state;
+    for (Type type = T_F16; type <= T_BF16; type++) {
+        for (int h = 0; h < N; h++) narrow[h] = (uint16_t)(h * 40503);          /* every pattern, neighbours far apart */
+        type_convert(T_F32, single, type, narrow, N);
+        type_convert(T_F64, wide, type, narrow, N);
+        for (int i = 0; i < N; i++) {
+            float want = widen(type, narrow[i]);
+            if (memcmp(&single[i], &want, 4) || (isnan(want) ? !isnan(wide[i]) : wide[i] != (double)want))
+                fail_msg("%s %04x: %a, and %a or %a in an array", type_name(type), narrow[i], (double)want, (double)single[i], wide[i]);
+        }
+        for (int i = 0; i < N; i++) wide[i] = sample(type, i % 2), single[i] = (float)wide[i];
+        for (int as_float = 0; as_float < 2; as_float++) {
+            if (as_float) type_convert(type, back, T_F32, single, N);
+            else type_convert(type, back, T_F64, wide, N);
+            for (int i = 0; i < N; i++) {
+                double x = as_float ? (double)single[i] : wide[i];
+                type_set(type, &narrow[i], 0, x);
+                if (narrow[i] != back[i]) fail_msg("%s: %a became %04x, and %04x in an array", type_name(type), x, narrow[i], back[i]);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_values), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_rounding),
-        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_convert),   cmocka_unit_test(test_arrays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

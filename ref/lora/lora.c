@@ -216,8 +216,11 @@ int lora_save(const Lora *lora, const char *path, Type precision, const Safetens
 /* ---- merging ---- */
 
 /* W (o,k,k,i) += s B (o,r) A (r,k,k,i), in double. */
-static int merge_module(const LoraModule *m, const LoraFileModule *f, double weight, Set *set)
+static int merge_module(const LoraModule *m, const LoraFileModule *f, double weight, Checkpoint *model)
 {
+    Weights *half = m->is_unet ? &model->unet.weights : &model->clip.weights;
+    Set     *set = half->set;
+    if (weights_widen(half, m->layer)) return -1;
     Tensor  w = part_weight(m->layer, m->part);
     size_t  count = tensor_count(w), row = count / (size_t)w.n;
     double *value = malloc(count * sizeof *value), scale = weight * f->alpha / f->rank;
@@ -246,13 +249,13 @@ static int all_modules(Lora *lora, const Checkpoint *model)
     return 0;
 }
 
-static int merge_file(const Lora *all, const Safetensors *file, LoraLayout layout, double weight, Set *set, int apply)
+static int merge_file(const Lora *all, const Safetensors *file, LoraLayout layout, double weight, Checkpoint *model, int apply)
 {
     for (int i = 0; i < all->modules; i++) {
         const LoraModule *m = &all->module[i];
         LoraFileModule    f;
         int               found = lora_read(&f, file, layout, m->layer, m->part, m->is_unet), status = found < 0 ? -1 : 0;
-        if (found > 0 && apply) status = merge_module(m, &f, weight, set);
+        if (found > 0 && apply) status = merge_module(m, &f, weight, model);
         lora_read_free(&f);
         if (status) return -1;
     }
@@ -263,12 +266,11 @@ int lora_merge(Checkpoint *model, const char *path, double weight)
 {
     Lora         all;
     LoraLayout   layout;
-    Set         *set = model->unet.weights.set;
     Safetensors *file = safetensors_open(path);
     if (!file) return -1;
     int status = all_modules(&all, model);
     if (!status) status = lora_layout(&layout, file) || check_keys(&all, file, layout) ? -1 : 0;
-    for (int apply = 0; apply < 2 && !status; apply++) status = merge_file(&all, file, layout, weight, set, apply);
+    for (int apply = 0; apply < 2 && !status; apply++) status = merge_file(&all, file, layout, weight, model, apply);
     for (int i = 0; i < all.modules; i++) free(all.module[i].key);
     free(all.module);
     safetensors_close(file);

@@ -45,6 +45,6 @@ int lora_load(Lora *lora, const char *path);
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs);
 
 /* The model's weights += weight * alpha/r B A for each module of a file, whose ranks and alphas may differ; each weight is rounded once. A key without a
- * place in the model is refused before anything is changed. */
+ * place in the model is refused before anything is changed. A changed weight is of type act from then on, however narrow the file has it. */
 int lora_merge(Checkpoint *model, const char *path, double weight);
 #endif

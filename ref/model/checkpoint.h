@@ -16,8 +16,8 @@ typedef struct {
 /* Loads the folder onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */
 int  checkpoint_open(Checkpoint *m, const char *path, Set *set);
 
-/* The same model without its numbers, from the configuration files alone, for planning; path may be the name of a built-in model (model_config.h), which
- * needs no file at all. */
+/* The same model without its numbers, from the configuration files and, where they are there, the heads of the files of weights (nn/weights.h: types), for
+ * planning; path may be the name of a built-in model (model_config.h), which needs no file at all and has its weights in f16. */
 int  checkpoint_describe(Checkpoint *m, const char *path, Set *set);
 int  checkpoint_describe_config(Checkpoint *m, const ModelConfig *config, Set *set);
 void checkpoint_close(Checkpoint *m);

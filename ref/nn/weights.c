@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 64 << 20, ALIGN = 64 };
+enum { BLOCK = 64 << 20, ALIGN = 64, PARALLEL_FROM = 1 << 16 };
 struct WeightBlock {
     struct WeightBlock *next;
     char               *p;
@@ -77,12 +77,12 @@ static int grow(Weights *w, void **array, int count, int *room, size_t size)
     return 0;
 }
 
-static void add_slot(Weights *w, const char *text, Tensor dst, int rank)
+static void add_slot(Weights *w, const char *text, Tensor dst, Tensor *of, int first, int rank)
 {
     if (grow(w, (void **)&w->slot, w->slots, &w->slot_room, sizeof *w->slot)) return;
     char *copy = strdup(text);
     if (!copy) w->failed = 1;
-    else w->slot[w->slots++] = (WeightSlot){ copy, dst, rank };
+    else w->slot[w->slots++] = (WeightSlot){ copy, dst, of, first, rank };
 }
 
 static void add_part(Weights *w, Layer *l, const char *text, int o)
@@ -96,8 +96,8 @@ static void add_part(Weights *w, Layer *l, const char *text, int o)
     }
     l->part[l->parts++] = (Part){ .name = copy, .o0 = j * o, .o = o };
     w->site[w->sites++] = (Site){ l, j };
-    add_slot(w, name("%s.weight", text).s, part_weight(l, j), l->conv ? 4 : 2);
-    if (l->bias.p) add_slot(w, name("%s.bias", text).s, tensor_channels(l->bias, j * o, o), 1);
+    add_slot(w, name("%s.weight", text).s, part_weight(l, j), &l->w.t, j * o, l->conv ? 4 : 2);
+    if (l->bias.p) add_slot(w, name("%s.bias", text).s, tensor_channels(l->bias, j * o, o), NULL, 0, 1);
 }
 
 void weights_fused(Weights *w, Layer *l, const char *const *names, int parts, int in, int out_each, int bias)
@@ -121,14 +121,14 @@ void weights_conv(Weights *w, Layer *l, const char *text, int in, int out, int k
 void weights_norm(Weights *w, Norm *n, const char *text, int c, int groups, int silu, double eps)
 {
     *n = (Norm){ take_tensor(w, 1, 1, 1, c), take_tensor(w, 1, 1, 1, c), groups, silu, eps };
-    add_slot(w, name("%s.weight", text).s, n->gamma, 1);
-    add_slot(w, name("%s.bias", text).s, n->beta, 1);
+    add_slot(w, name("%s.weight", text).s, n->gamma, NULL, 0, 1);
+    add_slot(w, name("%s.bias", text).s, n->beta, NULL, 0, 1);
 }
 
 void weights_table(Weights *w, Tensor *table, const char *text, int rows, int c)
 {
     *table = take_tensor(w, rows, 1, 1, c);
-    add_slot(w, text, *table, 2);
+    add_slot(w, text, *table, table, 0, 2);
 }
 
 Tensor part_weight(const Layer *l, int part)
@@ -174,25 +174,34 @@ static int refuse_shape(const WeightSlot *s, const Safetensors *file, const Safe
     return err("%s: %s: expected shape %s, found %s", file->path, e->name, wanted, found);
 }
 
-void weights_from_file(double *to, const double *from, int o, int i, int kk)
+/* to (o,kk,i) = from (o,i,kk), elements of `size` bytes. */
+static inline void permute(char *to, const char *from, size_t size, size_t o, size_t i, size_t kk)
 {
-    for (size_t a = 0, plane = (size_t)i * (size_t)kk; a < (size_t)o; a++)
-        for (size_t b = 0; b < (size_t)i; b++)
-            for (size_t c = 0; c < (size_t)kk; c++) to[a * plane + c * (size_t)i + b] = from[a * plane + b * (size_t)kk + c];
+#pragma omp parallel for schedule(static) if (o * i * kk > PARALLEL_FROM)
+    for (size_t a = 0; a < o; a++)
+        for (size_t b = 0; b < i; b++)
+            for (size_t c = 0; c < kk; c++) memcpy(to + ((a * kk + c) * i + b) * size, from + ((a * i + b) * kk + c) * size, size);
 }
 
+void weights_from_file(double *to, const double *from, int o, int i, int kk)
+{
+    permute((char *)to, (const char *)from, sizeof *to, (size_t)o, (size_t)i, (size_t)kk);
+}
 void weights_to_file(double *to, const double *from, int o, int i, int kk) { weights_from_file(to, from, o, kk, i); }
 
+/* Read in the type that it is kept in: each number is rounded once at most. */
 static int load_slot(Weights *w, const WeightSlot *s, const Safetensors *file, const SafetensorsEntry *e)
 {
     if (!shape_fits(s, e)) return refuse_shape(s, file, e);
-    Tensor  d = s->dst;
-    size_t  count = tensor_count(d);
-    double *value = malloc(2 * count * sizeof *value);
-    if (!value) return err("%s: %s: out of memory for %zu numbers", file->path, e->name, count);
-    int status = safetensors_read(file, e, T_F64, value);
-    weights_from_file(value + count, value, d.n, d.c, d.h * d.w);
-    if (!status) status = w->set->upload(w->set, d, tensor_of(value + count, T_F64, d.n, d.h, d.w, d.c));
+    Tensor d = s->dst;
+    size_t size = type_size(d.type), bytes = tensor_count(d) * size, o = (size_t)d.n, i = (size_t)d.c, kk = (size_t)d.h * (size_t)d.w;
+    char  *value = malloc(kk > 1 ? 2 * bytes : bytes), *host = kk > 1 ? value + bytes : value;
+    if (!value) return err("%s: %s: out of memory for %zu bytes", file->path, e->name, bytes);
+    int status = safetensors_read(file, e, d.type, value);
+    if (kk > 1 && size == 2) permute(host, value, 2, o, i, kk);
+    if (kk > 1 && size == 4) permute(host, value, 4, o, i, kk);
+    if (kk > 1 && size == 8) permute(host, value, 8, o, i, kk);
+    if (!status) status = w->set->upload(w->set, d, tensor_of(host, d.type, d.n, d.h, d.w, d.c));
     free(value);
     return status;
 }
@@ -223,14 +232,67 @@ static const SafetensorsEntry *find_spelled(const Safetensors *file, const char 
     return e;
 }
 
+static const SafetensorsEntry *find(const WeightSlot *s, const Safetensors *file, const char *optional)
+{
+    size_t                  skip = optional ? strlen(optional) : 0;
+    const SafetensorsEntry *e = find_spelled(file, s->name);
+    return !e && skip && strncmp(s->name, optional, skip) == 0 ? find_spelled(file, s->name + skip) : e;
+}
+
+/* Where a slot's tensor lies follows from the type of all. */
+static void place(WeightSlot *s)
+{
+    if (s->of) s->dst.type = s->of->type, s->dst.p = tensor_images(*s->of, s->first, s->dst.n).p;
+}
+
+void weights_types(Weights *w, const Safetensors *file, const char *optional)
+{
+    for (int i = 0; i < w->slots; i++) {
+        const WeightSlot       *s = &w->slot[i];
+        const SafetensorsEntry *e = find(s, file, optional);
+        Type                    type = e ? op_weight_type(w->set, e->type) : w->set->act;
+        if (s->of && s->first == 0) s->of->type = type;
+        else if (s->of && s->of->type != type) s->of->type = w->set->act;
+    }
+    for (int i = 0; i < w->slots; i++) place(&w->slot[i]);
+}
+
+void weights_assume(Weights *w, Type stored)
+{
+    for (int i = 0; i < w->slots; i++)
+        if (w->slot[i].of) w->slot[i].of->type = op_weight_type(w->set, stored);
+    for (int i = 0; i < w->slots; i++) place(&w->slot[i]);
+}
+
+size_t weights_bytes(const Weights *w)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < w->slots; i++) bytes += tensor_count(w->slot[i].dst) * type_size(w->slot[i].dst.type);
+    return bytes;
+}
+
+int weights_widen(Weights *w, Layer *l)
+{
+    Tensor narrow = l->w.t, wide = narrow;
+    wide.type = w->set->act;
+    if (narrow.type == wide.type) return 0;
+    size_t count = tensor_count(narrow);
+    Tensor host = tensor_of(malloc(count * type_size(wide.type)), wide.type, wide.n, wide.h, wide.w, wide.c);
+    if (!host.p) return err("out of memory for %zu numbers", count);
+    int status = w->set->download(w->set, host, narrow) || w->set->upload(w->set, wide, host) ? -1 : 0;
+    free(host.p);
+    l->w = (Weight){ .t = wide };
+    for (int i = 0; i < w->slots; i++) place(&w->slot[i]);
+    return status;
+}
+
 int weights_load(Weights *w, const Safetensors *file, const char *optional)
 {
     if (w->failed) return -1;
-    size_t skip = optional ? strlen(optional) : 0;
+    weights_types(w, file, optional);
     for (int i = 0; i < w->slots; i++) {
         const WeightSlot       *s = &w->slot[i];
-        const SafetensorsEntry *e = find_spelled(file, s->name);
-        if (!e && skip && strncmp(s->name, optional, skip) == 0) e = find_spelled(file, s->name + skip);
+        const SafetensorsEntry *e = find(s, file, optional);
         if (!e) return err("%s: %s: this tensor is missing", file->path, s->name);
         if (load_slot(w, s, file, e)) return -1;
     }

@@ -2,6 +2,8 @@
  *
  * A model's constructor calls the functions below for each of its layers; they set the layers' shapes and note where each tensor of a file belongs. Then
  * weights_load fills them from a file, and refuses what is missing or misshapen; a file may hold more. Views stay valid until weights_close.
+ * Matrices, kernels and tables that a file has in f16 or bf16 stay so in memory (ops.h, Weight), where all parts of a layer do; biases and norms are of type
+ * act. Memory is taken as for act, which costs nothing: pages that are not touched are not there.
  * Failures of the description (no memory) latch, and weights_load reports them. */
 #ifndef NN_WEIGHTS_H
 #define NN_WEIGHTS_H
@@ -12,6 +14,8 @@
 typedef struct {
     char  *name;                                        /* the tensor's in the file */
     Tensor dst;                                         /* (o,k,k,i), or (1,1,1,c), or (v,1,1,c) */
+    Tensor *of;                                         /* the layer's weight, or the table, whose rows from `first` on dst is; a bias, a norm: NULL */
+    int    first;
     int    rank;                                        /* of the tensor in the file: 4 (o,i,k,k), 2 (o,i), 1 (c). (o,i,1,1) and (o,i) stand for each other */
 } WeightSlot;
 
@@ -49,6 +53,13 @@ void weights_table(Weights *w, Tensor *table, const char *name, int rows, int c)
  * proj_attn). 0, or -1 and err(): file, key, what was expected. */
 int weights_load(Weights *w, const Safetensors *file, const char *optional);
 
+/* Only the types of that, from the head of the file: what weights_bytes tells then is what loading it will take. */
+void   weights_types(Weights *w, const Safetensors *file, const char *optional);
+void   weights_assume(Weights *w, Type stored);         /* the same for a file that has them all in this type */
+size_t weights_bytes(const Weights *w);
+
+/* Gives a layer's weight the type act, for a change of its numbers that shall not be rounded to a narrower one. 0, or -1 and err(). */
+int weights_widen(Weights *w, Layer *l);
 int weights_pack(Weights *w);                           /* again after a change of the numbers; 0, or -1 and err() */
 
 /* The range of a layer's weight that belongs to a part: (o,k,k,i). */

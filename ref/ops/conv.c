@@ -74,9 +74,9 @@ static void reverse_weight(real *to, Tensor w, real scale)
 #pragma omp parallel for schedule(static) if (tensor_count(w) > PARALLEL_FROM)
     for (int tap = 0; tap < taps; tap++)
         for (int o = 0; o < w.n; o++) {
-            const real *from = data(w) + (size_t)o * w.img + (size_t)(taps - 1 - tap) * i;
-            real       *row = to + ((size_t)tap * (size_t)w.n + (size_t)o) * i;
-            for (size_t c = 0; c < i; c++) row[c] = scale * from[c];
+            real *row = to + ((size_t)tap * (size_t)w.n + (size_t)o) * i;
+            type_convert(T_REAL, row, w.type, tensor_at(w, (size_t)o * w.img + (size_t)(taps - 1 - tap) * i), i);
+            for (size_t c = 0; c < i; c++) row[c] *= scale;
         }
 }
 
@@ -105,17 +105,17 @@ static size_t taps_of(const Op *op, int c) { return (size_t)op->a.kernel * (size
 size_t NAME(conv_need)(const Op *op)
 {
     size_t k = taps_of(op, op->x[0].c);
-    return is_pointwise(&op->a) ? 0 : strips_of(op, op->y[0], k).rows * k * sizeof(real);
+    return widened_bytes(op->w.t) + (is_pointwise(&op->a) ? 0 : strips_of(op, op->y[0], k).rows * k * sizeof(real));
 }
 
 int NAME(conv)(const Op *op)
 {
     if (is_pointwise(&op->a)) return NAME(linear)(op);
-    Tensor x = op->x[0], w = op->w.t;
+    Tensor x = op->x[0], w = NAME(widened)(op->w.t, op->scratch);
     size_t k = taps_of(op, x.c);
     Grid   grid = forward_grid(&op->a, op->y[0]);
     Strips strips = strips_of(op, op->y[0], k);
-    real  *patches = op->scratch;
+    real  *patches = (real *)op->scratch + widened_bytes(op->w.t) / sizeof(real);
     for (size_t r = 0, rows; r < strips.total; r += rows) {
         rows = strip_at(strips, r);
         gather(&grid, patches, k, x, r, rows);
@@ -138,7 +138,7 @@ static size_t taps_of_dx(const Op *op)
 size_t NAME(conv_dx_need)(const Op *op)
 {
     size_t k = taps_of_dx(op);
-    return is_pointwise(&op->a) ? 0 : (strips_of(op, op->y[0], k).rows + (size_t)op->y[0].c) * k * sizeof(real);
+    return is_pointwise(&op->a) ? NAME(linear_dx_need)(op) : (strips_of(op, op->y[0], k).rows + (size_t)op->y[0].c) * k * sizeof(real);
 }
 
 int NAME(conv_dx)(const Op *op)

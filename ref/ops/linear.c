@@ -129,6 +129,20 @@ void NAME(product_dw)(const ProductDw *p)
  *   dL/dx[r,i] = sum_o dy[r,o] w[o,i],  so dx = dy w;
  *   dL/dw[o,i] = sum_r dy[r,o] x[r,i],  so dw = dy^T x. */
 
+Tensor NAME(widened)(Tensor w, void *scratch)
+{
+    enum { PIECE = 4096 };
+    Tensor to = tensor_of(scratch, T_REAL, w.n, w.h, w.w, w.c);
+    size_t pieces = (to.img + PIECE - 1) / PIECE;
+    if (w.type == T_REAL) return w;
+#pragma omp parallel for schedule(static) if (tensor_count(w) > PARALLEL_FROM)
+    for (size_t i = 0; i < (size_t)w.n * pieces; i++) {
+        size_t row = i / pieces, at = i % pieces * PIECE;
+        type_convert(T_REAL, data(to) + row * to.img + at, w.type, tensor_at(w, row * w.img + at), at_most(PIECE, to.img - at));
+    }
+    return to;
+}
+
 /* Rows that lie one ld apart in every tensor of the op: all of them, or those of an image. */
 static size_t rows_together(const Op *op)
 {
@@ -140,12 +154,15 @@ static size_t rows_together(const Op *op)
 
 static int run_product(const Op *op, int transposed)
 {
-    Tensor x = op->x[0], w = op->w.t;
+    Tensor x = op->x[0], w = NAME(widened)(op->w.t, op->scratch);
     size_t rows = rows_together(op);
     for (size_t r = 0; r < row_count(x); r += rows)
         NAME(product)(&(Product){ op, op->seg, r, rows, x.c, transposed, row_at(x, r), data(w), x.ld, w.img, (real)op->a.scale });
     return 0;
 }
+
+size_t NAME(linear_need)(const Op *op) { return widened_bytes(op->w.t); }
+size_t NAME(linear_dx_need)(const Op *op) { return widened_bytes(op->w.t); }
 
 int NAME(linear)(const Op *op) { return run_product(op, 1); }
 int NAME(linear_dx)(const Op *op) { return run_product(op, 0); }

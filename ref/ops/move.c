@@ -133,6 +133,18 @@ int NAME(up2_dx)(const Op *op)
 
 static int id_at(Tensor ids, size_t row) { return ((const int32_t *)ids.p)[row / area(ids) * ids.img + row % area(ids) * ids.ld]; }
 
+/* to += the row of t, whose type may be narrow. */
+static void add_row(real *to, Tensor t, size_t row)
+{
+    enum { PIECE = 256 };
+    real piece[PIECE];
+    for (int j = 0, count; j < t.c; j += count) {
+        count = t.c - j < PIECE ? t.c - j : PIECE;
+        type_convert(T_REAL, piece, t.type, tensor_at(t, row * t.ld + (size_t)j), (size_t)count);
+        for (int k = 0; k < count; k++) to[j + k] += piece[k];
+    }
+}
+
 int NAME(embed)(const Op *op)
 {
     Tensor y = op->y[0], ids = op->x[0], table = op->x[1], extra = op->x[2], position = op->x[3];
@@ -140,12 +152,10 @@ int NAME(embed)(const Op *op)
     for (size_t r = 0; r < row_count(ids); r++)
         if (id_at(ids, r) < 0 || id_at(ids, r) >= known) return err("embed: ids: expected 0 to %d, found %d at %zu", known - 1, id_at(ids, r), r);
     for (size_t r = 0; r < row_count(y); r++) {
-        int         id = id_at(ids, r);
-        real       *to = row_at(y, r);
-        const real *from = id < table.n ? row_at(table, (size_t)id) : row_at(extra, (size_t)(id - table.n));
-        if (position.p)
-            for (int j = 0; j < y.c; j++) to[j] = from[j] + row_at(position, r % area(y))[j];
-        else memcpy(to, from, (size_t)y.c * sizeof *to);
+        int    id = id_at(ids, r);
+        Tensor from = id < table.n ? tensor_images(table, id, 1) : tensor_images(extra, id - table.n, 1);
+        type_convert(T_REAL, row_at(y, r), from.type, from.p, (size_t)y.c);
+        if (position.p) add_row(row_at(y, r), position, r % area(y));
     }
     return 0;
 }

@@ -24,7 +24,8 @@ typedef struct {
 } Tensor;
 
 /* A weight and the set's own layout of it, made by pack(), or NULL: the set then reads t. conv: t is (o,kh,kw,i); linear: (o,1,1,i). A range of rows is a
- * weight. */
+ * weight. Frozen weights of linear, conv and their dx, and an embed's table and positions, may be of T_F16 or T_BF16 where act is wider: as they lie in the
+ * file. A set widens them as it reads them, which is exact; so the result has the same bits as with that weight in act. Segments are of type act. */
 typedef struct {
     Tensor t;
     void  *packed;
@@ -103,7 +104,7 @@ enum { OP_TENSORS = 4 + 6 + 4 + 2 * MAX_SEG };
 typedef struct Set Set;
 struct Set {
     const char *name;                                   /* "ref", "ref64", ... */
-    Type        act, acc;                               /* activations and frozen weights; parameters, moments, loss, statistics */
+    Type        act, acc;                               /* activations, biases; parameters, moments, loss, statistics */
     const char *error;                                  /* first failure since the last sync, or NULL */
     int    (*run)(Set *, const Op *);                   /* 0, or -1 and err(): an Op that op_check refuses */
     size_t (*need)(const Set *, const Op *);            /* bytes of scratch: a pure function of shapes, in plain C, there even when the set is not built */
@@ -121,6 +122,7 @@ const char *op_name(OpKind kind);                       /* "linear", "linear_dx"
 Tensor     *op_tensor(Op *op, int k);                   /* the k-th of OP_TENSORS, used or not: y[0..3], x[0..5], w, bias, row, res, x of segs, w of segs */
 double      set_loss_scale(const Set *set);             /* CTL_SCALE to begin a training with: 2^16 where act cannot hold what acc can, else 1 */
 int         op_check(const Set *set, const Op *op);     /* shape.c: 0, or -1 and err(): op, field, shapes; types against the set too */
+Type        op_weight_type(const Set *set, Type stored);        /* in which a frozen weight that a file has as `stored` is kept: that, or act */
 
 /* ---- tensors ---- */
 
@@ -231,7 +233,7 @@ static inline Op op_up2(Tensor y, Tensor x) { return (Op){ .kind = OP_UP2, .y = 
 static inline Op op_up2_dx(Tensor dx, Tensor dy, int acc) { return (Op){ .kind = OP_UP2_DX, .acc = acc, .y = { dx }, .x = { dy } }; }
 
 /* y (n,1,t,c) = table[id] + position. ids (n,1,t,1) of T_I32; table (v,1,1,c); ids v.. index `extra` (e,1,1,c), type acc, the learned words of textual
- * inversion, or NONE; position (1,1,t,c) or NONE. run refuses an id outside. */
+ * inversion, or NONE; position (1,1,t,c) or NONE. table, position: narrow or not. run refuses an id outside. */
 static inline Op op_embed(Tensor y, Tensor ids, Tensor table, Tensor extra, Tensor position)
 {
     return (Op){ .kind = OP_EMBED, .y = { y }, .x = { ids, table, extra, position } };

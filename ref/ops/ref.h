@@ -19,7 +19,8 @@ RUN(act); RUN(act_dx); RUN(geglu); RUN(geglu_dx);
 RUN(sum); RUN(up2); RUN(up2_dx); RUN(embed); RUN(embed_dw); RUN(copy); RUN(add); RUN(mul); RUN(dropout); RUN(fill);
 RUN(loss);
 RUN(sumsq); RUN(update);
-NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw); NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
+NEED(linear); NEED(linear_dx); NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw);
+NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
 
 /* Less is done sooner than a second thread is woken: elements of a loop, products of a GEMM. Which loops share threads changes no bit. */
 enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 18 };
@@ -32,6 +33,10 @@ static inline size_t area(Tensor t) { return (size_t)t.h * (size_t)t.w; }
 /* The channels at `row`, counted through n, h and w. */
 static inline real *row_at(Tensor t, size_t row) { return (real *)t.p + row / area(t) * t.img + row % area(t) * t.ld; }
 static inline real *data(Tensor t) { return t.p; }
+
+/* A weight as a dense matrix of reals: itself, or, where it is kept narrow, widened into widened_bytes() of scratch. By pieces of a row: each is read once. */
+static inline size_t widened_bytes(Tensor w) { return w.type == T_REAL ? 0 : tensor_count(w) * sizeof(real); }
+Tensor NAME(widened)(Tensor w, void *scratch);
 
 /* SiLU z s(z) and its slope s + z s (1-s), s(z) = 1 / (1 + e^-z). */
 static inline real logistic(real z) { return 1 / (1 + EXP(-z)); }

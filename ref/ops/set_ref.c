@@ -7,8 +7,8 @@ static const struct {
     int (*run)(const Op *);
     size_t (*need)(const Op *);                         /* NULL: none */
 } table[OP_COUNT] = {
-    [OP_LINEAR] = { NAME(linear), NULL },
-    [OP_LINEAR_DX] = { NAME(linear_dx), NULL },
+    [OP_LINEAR] = { NAME(linear), NAME(linear_need) },
+    [OP_LINEAR_DX] = { NAME(linear_dx), NAME(linear_dx_need) },
     [OP_LINEAR_DW] = { NAME(linear_dw), NAME(linear_dw_need) },
     [OP_CONV] = { NAME(conv), NAME(conv_need) },
     [OP_CONV_DX] = { NAME(conv_dx), NAME(conv_dx_need) },

@@ -40,6 +40,12 @@ static int want_weight(const Check *k, const char *field, Tensor t, Type type, i
 }
 
 static Type either(const Check *k, Tensor t) { return t.type == k->acc ? k->acc : k->act; }
+
+Type op_weight_type(const Set *set, Type stored)
+{
+    return (stored == T_F16 || stored == T_BF16) && type_size(stored) < type_size(set->act) ? stored : set->act;
+}
+static Type frozen(const Check *k, Tensor t) { return op_weight_type(k->set, t.type); }
 static int  wrong(const Check *k, const char *what, double found) { return err("%s: %s, found %g", op_name(k->op->kind), what, found); }
 
 /* ---- linear, conv ---- */
@@ -73,7 +79,7 @@ static int check_linear(const Check *k)
     const Op *op = k->op;
     Tensor    y = op->y[0], x = op->x[0];
     if (want(k, "x", x, k->act, x.n, x.h, x.w, x.c) || want(k, "y", y, k->act, x.n, x.h, x.w, y.c)) return -1;
-    if (want_weight(k, "w", op->w.t, k->act, y.c, 1, x.c)) return -1;
+    if (want_weight(k, "w", op->w.t, frozen(k, op->w.t), y.c, 1, x.c)) return -1;
     return check_epilogue(k) || check_segments(k, y, 1, 1) ? -1 : 0;
 }
 
@@ -82,7 +88,7 @@ static int check_linear_dx(const Check *k)
     const Op *op = k->op;
     Tensor    dx = op->y[0], dy = op->x[0];
     if (want(k, "dy", dy, k->act, dy.n, dy.h, dy.w, dy.c) || want(k, "dx", dx, either(k, dx), dy.n, dy.h, dy.w, dx.c)) return -1;
-    return want_weight(k, "w", op->w.t, k->act, dy.c, 1, dx.c) || check_segments(k, dx, 0, 1) ? -1 : 0;
+    return want_weight(k, "w", op->w.t, frozen(k, op->w.t), dy.c, 1, dx.c) || check_segments(k, dx, 0, 1) ? -1 : 0;
 }
 
 static int check_linear_dw(const Check *k)
@@ -111,7 +117,7 @@ static int check_conv(const Check *k)
 {
     const Op *op = k->op;
     Tensor    y = op->y[0], x = op->x[0];
-    if (check_geometry(k, "x", x, "y", y) || want_weight(k, "w", op->w.t, k->act, y.c, op->a.kernel, x.c)) return -1;
+    if (check_geometry(k, "x", x, "y", y) || want_weight(k, "w", op->w.t, frozen(k, op->w.t), y.c, op->a.kernel, x.c)) return -1;
     return check_epilogue(k) || check_segments(k, y, 1, 1) ? -1 : 0;
 }
 
@@ -119,7 +125,7 @@ static int check_conv_dx(const Check *k)
 {
     const Op *op = k->op;
     Tensor    dx = op->y[0], dy = op->x[0];
-    if (check_geometry(k, "dx", dx, "dy", dy) || want_weight(k, "w", op->w.t, k->act, dy.c, op->a.kernel, dx.c)) return -1;
+    if (check_geometry(k, "dx", dx, "dy", dy) || want_weight(k, "w", op->w.t, frozen(k, op->w.t), dy.c, op->a.kernel, dx.c)) return -1;
     return check_segments(k, dy, 0, op->a.kernel);
 }
 
@@ -235,10 +241,10 @@ static int check_up2(const Check *k)
 static int check_embed(const Check *k)
 {
     const Op *op = k->op;
-    Tensor    y = op->y[0], table = op->x[1], extra = op->x[2];
+    Tensor    y = op->y[0], table = op->x[1], extra = op->x[2], position = op->x[3];
     if (want(k, "y", y, k->act, y.n, 1, y.w, y.c) || want(k, "ids", op->x[0], T_I32, y.n, 1, y.w, 1)) return -1;
-    if (want(k, "table", table, k->act, table.n, 1, 1, y.c) || want_if(k, "extra", extra, k->acc, extra.n, 1, 1, y.c)) return -1;
-    return want_if(k, "position", op->x[3], k->act, 1, 1, y.w, y.c);
+    if (want(k, "table", table, frozen(k, table), table.n, 1, 1, y.c) || want_if(k, "extra", extra, k->acc, extra.n, 1, 1, y.c)) return -1;
+    return want_if(k, "position", position, frozen(k, position), 1, 1, y.w, y.c);
 }
 
 static int check_embed_dw(const Check *k)

@@ -40,7 +40,7 @@ static int replay(StepMemory *m, Checkpoint *model, Set *set, const LoraRules *r
     int status = tape_open(&tape, set, (size_t)1 << 46);
     if (!status) status = step_pass(&tape, model, &lora, b, mode, 1, &loss);
     size_t work = lora.params.work.p == lora.params.w.p ? 0 : type_size(set->act);
-    *m = (StepMemory){ (model->clip.weights.count + model->unet.weights.count + model->vae.weights.count) * type_size(set->act),
+    *m = (StepMemory){ weights_bytes(&model->clip.weights) + weights_bytes(&model->unet.weights) + weights_bytes(&model->vae.weights),
                        lora.params.count * (4 * type_size(set->acc) + work), tape.arena.peak_bottom, tape.arena.peak_top };
     tape_close(&tape);
     lora_detach(&lora);
