@@ -19,8 +19,8 @@ static Safetensors *open_file(const char *path)
 
 static const InfoModule *module_of(const LoraInfo *info, const char *key)
 {
-    for (int i = 0; i < info->modules; i++)
-        if (strcmp(info->module[i].key, key) == 0) return &info->module[i];
+    for (int i = 0; i < info->file.modules; i++)
+        if (strcmp(info->module[i].file->key, key) == 0) return &info->module[i];
     fail_msg("no module %s", key);
     return NULL;
 }
@@ -40,8 +40,10 @@ static double length_of(const Safetensors *file, const SafetensorsEntry *e)
  * numpy's. The largest singular value, too, ends where a round adds less than 1e-14 of it, and each round leaves (second/largest)^4 of what is missing. */
 static double bound_of(const Safetensors *file, const InfoModule *m)
 {
-    double terms = (double)m->rank * m->rank + (double)(m->down->count + m->up->count) / m->rank;
-    double whole = m->scale * length_of(file, m->down) * length_of(file, m->up) / m->norm;
+    const LoraFileModule   *f = m->file;
+    const SafetensorsEntry *down = f->part[LORA_DOWN], *up = f->part[LORA_UP];
+    double                  terms = (double)f->rank * f->rank + (double)(down->count + up->count) / f->rank;
+    double                  whole = f->scale * length_of(file, down) * length_of(file, up) / m->norm;
     return 2 * terms * DBL_EPSILON * whole * whole;
 }
 
@@ -63,8 +65,8 @@ static void test_norms(void **state)
             snprintf(path, sizeof path, "golden/parity/%s/lora.safetensors", letter);
             file = open_file(path);
             assert_int_equal(lora_info_open(&info, file), 0);
-            assert_int_equal(info.layout, LAYOUT_KOHYA);
-            assert_int_equal(info.others, 0);
+            assert_int_equal(info.file.layout, LORA_KOHYA);
+            assert_int_equal(info.file.others, 0);
             strcpy(last, letter);
         }
         const InfoModule *m = module_of(&info, key);
@@ -97,19 +99,19 @@ static void write_file(const char *path, const SafetensorsEntry *e, int count)
 static void test_layouts(void **state)
 {
     static const struct {
-        InfoLayout  layout;
+        LoraLayout  layout;
         ModuleKind  kind;
         const char *down, *up;
     } want[] = {
-        { LAYOUT_KOHYA, KIND_TEXT, "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
+        { LORA_KOHYA, KIND_TEXT, "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
           "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight" },
-        { LAYOUT_PEFT, KIND_ATTENTION, "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k.lora_A.weight",
+        { LORA_PEFT, KIND_ATTENTION, "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k.lora_A.weight",
           "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k.lora_B.weight" },
-        { LAYOUT_DIFFUSERS, KIND_FEED_FORWARD, "unet.a.ff.net.2.lora.down.weight", "unet.a.ff.net.2.lora.up.weight" },
-        { LAYOUT_DIFFUSERS, KIND_ATTENTION, "a.attn1.processor.to_q_lora.down.weight", "a.attn1.processor.to_q_lora.up.weight" },
-        { LAYOUT_DIFFUSERS, KIND_TEXT, "text_encoder.a.q_proj.lora_linear_layer.down.weight", "text_encoder.a.q_proj.lora_linear_layer.up.weight" },
-        { LAYOUT_CLONEOFSIMO, KIND_OTHER, "unet:0:down", "unet:0:up" },
-        { LAYOUT_KOHYA, KIND_CONV, "lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight", "lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight" },
+        { LORA_DIFFUSERS, KIND_FEED_FORWARD, "unet.a.ff.net.2.lora.down.weight", "unet.a.ff.net.2.lora.up.weight" },
+        { LORA_DIFFUSERS, KIND_ATTENTION, "a.attn1.processor.to_q_lora.down.weight", "a.attn1.processor.to_q_lora.up.weight" },
+        { LORA_DIFFUSERS, KIND_TEXT, "text_encoder.a.q_proj.lora_linear_layer.down.weight", "text_encoder.a.q_proj.lora_linear_layer.up.weight" },
+        { LORA_CLONEOFSIMO, KIND_OTHER, "unet:0:down", "unet:0:up" },
+        { LORA_KOHYA, KIND_CONV, "lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight", "lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight" },
     };
     LoraInfo info;
     (void)state;
@@ -118,11 +120,11 @@ static void test_layouts(void **state)
         write_file(tmp_path("l.safetensors"), e, 2);
         Safetensors *file = open_file(tmp_path("l.safetensors"));
         assert_int_equal(lora_info_open(&info, file), 0);
-        assert_int_equal(info.layout, want[i].layout);
-        assert_int_equal(info.modules, 1);
+        assert_int_equal(info.file.layout, want[i].layout);
+        assert_int_equal(info.file.modules, 1);
         assert_int_equal(info.module[0].kind, want[i].kind);
-        assert_int_equal(info.module[0].rank, 2);
-        assert_true(info.module[0].scale == 1 && !info.module[0].alpha);
+        assert_int_equal(info.module[0].file->rank, 2);
+        assert_true(info.module[0].file->scale == 1 && !info.module[0].file->part[LORA_ALPHA]);
         /* B A has the rows (1,2,3) (4,5,6) (5,7,9) (2,4,6) */
         assert_true(fabs(info.module[0].norm - sqrt(14 + 77 + 155 + 56)) < 1e-12 * info.module[0].norm);
         lora_info_close(&info);
@@ -144,27 +146,27 @@ static void expect_refused(const SafetensorsEntry *e, int count, const char *wor
 
 static void test_wrong(void **state)
 {
-    SafetensorsEntry half = matrix("a.lora_down.weight", down, 2, 3), misfit[2] = { half, matrix("a.lora_up.weight", up, 2, 4) };
+    SafetensorsEntry half = matrix("lora_unet_a.lora_down.weight", down, 2, 3), misfit[2] = { half, matrix("lora_unet_a.lora_up.weight", up, 2, 4) };
     (void)state;
-    expect_refused(&half, 1, "its other half is missing: a.lora_up.weight");
-    expect_refused(misfit, 2, "do not fit");
+    expect_refused(&half, 1, "lora_unet_a.lora_up.weight: this tensor is missing");
+    expect_refused(misfit, 2, "do not fit each other");
 
     float            zero[8] = { 0 }, nan[6] = { 1, NAN, INFINITY, 1, 1, 1 }, three = 3;
-    SafetensorsEntry e[] = { matrix("a.lora_down.weight", down, 2, 3),
-                             matrix("a.lora_up.weight", zero, 4, 2),
-                             matrix("b.lora_down.weight", nan, 2, 3),
-                             matrix("b.lora_up.weight", up, 4, 2),
-                             { .name = "b.alpha", .type = T_F32, .rank = 0, .data = &three },
+    SafetensorsEntry e[] = { matrix("lora_unet_a.lora_down.weight", down, 2, 3),
+                             matrix("lora_unet_a.lora_up.weight", zero, 4, 2),
+                             matrix("lora_unet_b.lora_down.weight", nan, 2, 3),
+                             matrix("lora_unet_b.lora_up.weight", up, 4, 2),
+                             { .name = "lora_unet_b.alpha", .type = T_F32, .rank = 0, .data = &three },
                              { .name = "stray.alpha", .type = T_F32, .rank = 0, .data = &three } };
     LoraInfo         info;
     write_file(tmp_path("odd.safetensors"), e, sizeof e / sizeof *e);
     Safetensors *file = open_file(tmp_path("odd.safetensors"));
     assert_int_equal(lora_info_open(&info, file), 0);
-    assert_int_equal(info.modules, 2);
-    assert_int_equal(info.others, 1);
-    assert_string_equal(info.other->name, "stray.alpha");
+    assert_int_equal(info.file.modules, 2);
+    assert_int_equal(info.file.others, 1);
+    assert_string_equal(info.file.other->name, "stray.alpha");
     assert_true(info.module[0].dead && info.module[0].norm == 0 && info.module[0].largest == 0 && !info.module[0].bad);
-    assert_true(info.module[1].bad == 2 && isnan(info.module[1].norm) && isnan(info.module[1].largest) && info.module[1].scale == 1.5);
+    assert_true(info.module[1].bad == 2 && isnan(info.module[1].norm) && isnan(info.module[1].largest) && info.module[1].file->scale == 1.5);
     lora_info_close(&info);
     safetensors_close(file);
 
@@ -207,7 +209,7 @@ static void test_files(void **state)
 /* Folders' counts are added up, and the most frequent tag comes first. */
 static void test_tags(void **state)
 {
-    SafetensorsEntry e[2] = { matrix("a.lora_down.weight", down, 2, 3), matrix("a.lora_up.weight", up, 4, 2) };
+    SafetensorsEntry e[2] = { matrix("lora_unet_a.lora_down.weight", down, 2, 3), matrix("lora_unet_a.lora_up.weight", up, 4, 2) };
     SafetensorsPair  pair = { "ss_tag_frequency", "{\"1_a\": {\"x\": 2, \"y\": 4}, \"2_b\": {\"x\": 3, \"z\": 4, \"odd\": \"text\"}}" };
     (void)state;
     if (safetensors_write(tmp_path("tags.safetensors"), e, 2, &pair, 1)) fail_msg("%s", err_text());

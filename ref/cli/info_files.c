@@ -93,11 +93,13 @@ typedef struct {
 
 static void sum_add(Sum *s, const InfoModule *m)
 {
-    if (!s->modules++) s->low_rank = s->high_rank = m->rank, s->low_scale = s->high_scale = m->scale;
-    if (m->rank < s->low_rank) s->low_rank = m->rank;
-    if (m->rank > s->high_rank) s->high_rank = m->rank;
-    if (m->scale < s->low_scale) s->low_scale = m->scale;
-    if (m->scale > s->high_scale) s->high_scale = m->scale;
+    int    rank = m->file->rank;
+    double scale = m->file->scale;
+    if (!s->modules++) s->low_rank = s->high_rank = rank, s->low_scale = s->high_scale = scale;
+    if (rank < s->low_rank) s->low_rank = rank;
+    if (rank > s->high_rank) s->high_rank = rank;
+    if (scale < s->low_scale) s->low_scale = scale;
+    if (scale > s->high_scale) s->high_scale = scale;
     s->dead += m->dead;
     s->params += (double)m->params;
     s->squares += m->norm * m->norm;
@@ -119,7 +121,7 @@ static void add_kinds(cJSON *o, const LoraInfo *info)
 {
     Sum    sum[KINDS] = { 0 }, all = { 0 };
     cJSON *kinds = cJSON_AddArrayToObject(o, "kinds"), *row;
-    for (int i = 0; i < info->modules; i++) sum_add(&sum[info->module[i].kind], &info->module[i]), sum_add(&all, &info->module[i]);
+    for (int i = 0; i < info->file.modules; i++) sum_add(&sum[info->module[i].kind], &info->module[i]), sum_add(&all, &info->module[i]);
     for (int k = 0; k < KINDS; k++) {
         if (!sum[k].modules) continue;
         row = add_row(kinds);
@@ -134,12 +136,14 @@ static void add_kinds(cJSON *o, const LoraInfo *info)
 static void add_modules(cJSON *o, const LoraInfo *info)
 {
     cJSON *modules = cJSON_AddArrayToObject(o, "modules");
-    for (int i = 0; i < info->modules; i++) {
-        const InfoModule *m = &info->module[i];
-        cJSON            *row = add_row(modules);
-        add_text(row, "module", "%s", m->key);
-        add_number(row, "rank", m->rank);
-        add_number(row, "alpha", m->scale * m->rank);
+    for (int i = 0; i < info->file.modules; i++) {
+        const InfoModule     *m = &info->module[i];
+        const LoraFileModule *f = m->file;
+        cJSON                *row = add_row(modules);
+        add_text(row, "module", "%s", f->place < 0 ? f->key : f->path.s);
+        add_text(row, "kind", "%s", lora_kind_name(f).s);
+        add_number(row, "rank", f->rank);
+        add_number(row, "alpha", f->alpha);
         add_number(row, "norm", m->norm);
         add_number(row, "largest", m->largest);
     }
@@ -149,15 +153,15 @@ static void add_problems(cJSON *o, const LoraInfo *info)
 {
     cJSON *problems = cJSON_AddArrayToObject(o, "problems");
     char   text[512];
-    for (int i = 0; i < info->modules; i++) {
+    for (int i = 0; i < info->file.modules; i++) {
         const InfoModule *m = &info->module[i];
-        if (m->bad) snprintf(text, sizeof text, "%s: %zu numbers are infinite or not a number", m->key, m->bad);
-        else if (m->dead) snprintf(text, sizeof text, "%s: up is all 0, it does nothing", m->key);
+        if (m->bad) snprintf(text, sizeof text, "%s: %zu numbers are infinite or not a number", m->file->key, m->bad);
+        else if (m->dead) snprintf(text, sizeof text, "%s: it adds 0, it does nothing", m->file->key);
         else continue;
         cJSON_AddItemToArray(problems, cJSON_CreateString(text));
     }
-    if (!info->others) return;
-    snprintf(text, sizeof text, "%d tensors belong to no module, the first is %s", info->others, info->other->name);
+    if (!info->file.others) return;
+    snprintf(text, sizeof text, "%d tensors belong to no module, the first is %s", info->file.others, info->file.other->name);
     cJSON_AddItemToArray(problems, cJSON_CreateString(text));
 }
 
@@ -275,10 +279,32 @@ static void add_folders(cJSON *o, const Safetensors *file)
     cJSON_Delete(dirs);
 }
 
+/* "LoCon, LoRA": each kind of module that there is, once. */
+static void add_algorithms(cJSON *o, const LoraFile *f)
+{
+    char text[256] = "";
+    for (int i = 0; i < f->modules; i++) {
+        Name kind = lora_kind_name(&f->module[i]);
+        int  known = 0;
+        for (int k = 0; k < i && !known; k++) known = strcmp(kind.s, lora_kind_name(&f->module[k]).s) == 0;
+        if (!known && strlen(text) + strlen(kind.s) + 4 < sizeof text) strcat(strcat(text, *text ? "; " : ""), kind.s);
+    }
+    cJSON_AddStringToObject(o, "algorithm", text);
+}
+
+static void add_tokens(cJSON *o, const LoraFile *f)
+{
+    if (!f->tokens) return;
+    cJSON *tokens = cJSON_AddArrayToObject(o, "learned_tokens");
+    for (int i = 0; i < f->tokens; i++) cJSON_AddItemToArray(tokens, cJSON_CreateString(lora_token_name(f->token[i]).s));
+}
+
 static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
 {
     cJSON_AddStringToObject(o, "kind", "LoRA");
-    add_text(o, "layout", "%s", info_layout_name(info->layout));
+    add_text(o, "layout", "%s", lora_layout_name(info->file.layout));
+    add_algorithms(o, &info->file);
+    add_tokens(o, &info->file);
     add_number(o, "bytes", (double)file->bytes);
     add_dtypes(o, file);
     add_problems(o, info);
@@ -296,7 +322,9 @@ static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
 
 static int add_other(cJSON *o, const Safetensors *file)
 {
-    cJSON_AddStringToObject(o, "kind", "tensors");
+    const char *what = NULL;
+    for (int i = 0; i < file->count && !what; i++) what = lora_foreign(file->entry[i].name);
+    add_text(o, "kind", what ? "tensors, by their names of %s" : "tensors", what);
     add_dtypes(o, file);
     add_metadata(o, "metadata", file);
     return add_tensors(o, "tensors", file, -1);
@@ -328,7 +356,7 @@ static int add_safetensors(cJSON *o, const char *path)
     if (strncmp(format, "sdlora-state", 12) == 0) status = add_state(o, file);
     else if (strncmp(format, "sdlora-dump", 11) == 0) status = add_dump(o, file);
     else if ((status = lora_info_open(&info, file)) == 0) {
-        status = info.layout == LAYOUT_NONE ? add_other(o, file) : add_lora(o, file, &info);
+        status = info.file.layout == LORA_NONE ? add_other(o, file) : add_lora(o, file, &info);
         lora_info_close(&info);
     }
     safetensors_close(file);
@@ -380,6 +408,25 @@ static int add_model(cJSON *o, const char *path)
     return 0;
 }
 
+static int is_peft(const char *path)
+{
+    static const char *const inner[] = { "adapter_config.json", "unet/adapter_config.json", "text_encoder/adapter_config.json" };
+    char                     file[PATH_SIZE];
+    for (int i = 0; i < 3; i++)
+        if (path_join(file, path, inner[i]) == 0 && is_file(file)) return 1;
+    return 0;
+}
+
+/* Of a folder that may be two files, the first one's metadata and hashes. */
+static int add_peft(cJSON *o, const char *path)
+{
+    LoraInfo info;
+    if (lora_info_path(&info, path)) return -1;
+    int status = add_lora(o, info.file.tensors[0], &info);
+    lora_info_close(&info);
+    return status;
+}
+
 static int add_folder(cJSON *o, const char *path)
 {
     char  inner[PATH_SIZE];
@@ -388,6 +435,7 @@ static int add_folder(cJSON *o, const char *path)
     if (is_file(inner)) return add_model(o, path);
     if (path_join(inner, path, "state.safetensors")) return -1;
     if (is_file(inner)) return add_safetensors(o, inner);
+    if (is_peft(path)) return add_peft(o, path);
     if (dir_list(&names, path)) return -1;
     cJSON_AddStringToObject(o, "kind", "folder, neither of a model (model_index.json) nor of a state (state.safetensors)");
     add_number(o, "entries", names.count);

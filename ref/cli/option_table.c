@@ -206,7 +206,10 @@ static const Option sample_options[] = {
     { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x model",
       .more = "A folder in the diffusers layout: the one that holds model_index.json. It may be given without --model, as the first word." },
     { AT(lora), .kind = OPT_LIST, .word = "FILE[:WEIGHT]", .help = "Add a LoRA; may be repeated",
-      .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up." },
+      .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up. LoRA, LoCon, LoHa, LoKr and DoRA in "
+              "the layouts of kohya's scripts, diffusers, PEFT (a folder) and cloneofsimo; `sdlora info FILE` says what a file is." },
+    { AT(allow_unmatched), .kind = OPT_FLAG, .help = "Pass over tensors of a LoRA that have no place in this model",
+      .more = "Without it they are an error: a LoRA that is for another model would do nothing, or half of what it should." },
 
     { .group = "Prompt" },
     { AT(prompt), .kind = OPT_TEXT, .help = "What to draw" },

@@ -176,7 +176,9 @@ static int merge_loras(Gallery *g)
     char   path[PATH_SIZE];
     double weight;
     for (int i = 0; i < g->config->lora.count; i++)
-        if (lora_argument(path, sizeof path, &weight, g->config->lora.item[i]) || lora_merge(&g->pipeline.model, path, weight)) return -1;
+        if (lora_argument(path, sizeof path, &weight, g->config->lora.item[i]) ||
+            lora_merge(&g->pipeline.model, path, weight, g->config->allow_unmatched))
+            return -1;
     return 0;
 }
 

@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
     const char *model;                                  /* a folder in the diffusers layout */
     TextList    lora;                                   /* each FILE or FILE:WEIGHT; see lora_argument */
+    bool        allow_unmatched;                        /* a LoRA's tensors without a place in the model are passed over */
 
     const char *prompt, *negative_prompt;               /* prompt NULL: from_file has them */
     const char *from_file;                              /* a file of prompt lines */

@@ -191,3 +191,14 @@ int json_each_int(Json *j, int (*visit)(void *ctx, const char *key, int value), 
     }
     return 0;
 }
+
+int json_each_double(Json *j, const char *key, int (*visit)(void *ctx, const char *key, double value), void *ctx)
+{
+    const cJSON *object = find(j, key);
+    for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
+        if (!cJSON_IsObject(object)) found(j, key, "an object", object);
+        double value = as_double(j, key, item);
+        if (j->failed || visit(ctx, item->string, value) < 0) return -1;
+    }
+    return 0;
+}

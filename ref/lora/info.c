@@ -1,56 +1,24 @@
 #include "lora/info.h"
 #include "base/err.h"
+#include "lora/delta.h"
+#include "lora/positional.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const layout_names[] = { "none", "kohya", "diffusers", "PEFT", "cloneofsimo" };
 static const char *const kind_names[] = { "text encoder", "attention", "feed-forward", "convolution", "other" };
-const char *info_layout_name(InfoLayout layout) { return layout_names[layout]; }
 const char *info_kind_name(ModuleKind kind) { return kind_names[kind]; }
-
-/* ---- names ---- */
-
-static const struct {
-    InfoLayout  layout;
-    const char *down, *up;
-} endings[] = {
-    { LAYOUT_KOHYA, ".lora_down.weight", ".lora_up.weight" },
-    { LAYOUT_PEFT, ".lora_A.weight", ".lora_B.weight" },
-    { LAYOUT_DIFFUSERS, ".lora.down.weight", ".lora.up.weight" },
-    { LAYOUT_DIFFUSERS, "_lora.down.weight", "_lora.up.weight" },
-    { LAYOUT_DIFFUSERS, ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight" },
-    { LAYOUT_CLONEOFSIMO, ":down", ":up" },
-};
-enum { ENDINGS = sizeof endings / sizeof *endings };
-
-static int ends_with(const char *text, const char *ending)
-{
-    size_t a = strlen(text), b = strlen(ending);
-    return a > b && strcmp(text + a - b, ending) == 0;
-}
 
 static int has(const char *text, const char *word) { return strstr(text, word) != NULL; }
 
-static ModuleKind kind_of(const char *key)
+static ModuleKind kind_of(const LoraFileModule *m)
 {
-    if (strncmp(key, "lora_te", 7) == 0 || has(key, "text_encoder") || has(key, "text_model")) return KIND_TEXT;
-    if (has(key, "ff_net") || has(key, "ff.net")) return KIND_FEED_FORWARD;
-    if (has(key, "attn") || has(key, "proj_in") || has(key, "proj_out")) return KIND_ATTENTION;
-    int conv = has(key, "resnets") || has(key, "samplers") || has(key, "conv") || has(key, "_in_layers") || has(key, "_out_layers") || has(key, "_op");
+    const char *path = m->path.s;
+    if (!m->is_unet) return KIND_TEXT;
+    if (has(path, "ff.net")) return KIND_FEED_FORWARD;
+    if (has(path, "attn") || has(path, "proj_in") || has(path, "proj_out")) return KIND_ATTENTION;
+    int conv = has(path, "resnets") || has(path, "samplers") || has(path, "conv") || has(path, ".in.layers") || has(path, ".out.layers");
     return conv ? KIND_CONV : KIND_OTHER;
-}
-
-/* The name of a module's tensor: its key, `length` bytes of a name, and an ending. NULL where there is none. */
-static const SafetensorsEntry *find(const Safetensors *file, const char *key, size_t length, const char *ending)
-{
-    char *name = malloc(length + strlen(ending) + 1);
-    if (!name) return NULL;
-    memcpy(name, key, length);
-    strcpy(name + length, ending);
-    const SafetensorsEntry *e = safetensors_find(file, name);
-    free(name);
-    return e;
 }
 
 /* ---- numbers ---- */
@@ -100,102 +68,111 @@ static double largest_eigenvalue(const double *p, const double *q, int r, double
     return lambda;
 }
 
-static size_t count_bad(const double *x, size_t n)
+static void count_bad(InfoModule *m, const double *x, size_t n)
 {
-    size_t bad = 0;
-    for (size_t i = 0; i < n; i++) bad += !isfinite(x[i]);
-    return bad;
+    for (size_t i = 0; i < n; i++) m->bad += !isfinite(x[i]);
 }
 
-/* down (r,i), up (o,r): their numbers in double. */
-static int measure(InfoModule *m, const double *down, const double *up)
+/* Largest singular value of x (rows,columns), by power iteration on x^T x; work: rows + columns. */
+static double largest_of(const double *x, int rows, int columns, double *work)
 {
-    int     r = m->rank;
-    size_t  i = m->down->count / (size_t)r, o = m->up->count / (size_t)r, rr = (size_t)r * (size_t)r, zeros = 0;
-    double *p = malloc((2 * rr + 3 * (size_t)r) * sizeof *p), *q = p + rr;
-    if (!p) return err("%s: out of memory for a rank of %d", m->key, r);
-    while (zeros < m->up->count && up[zeros] == 0) zeros++;
-    m->dead = zeros == m->up->count;
-    m->bad = count_bad(down, m->down->count) + count_bad(up, m->up->count);
-    m->norm = m->largest = NAN;
-    if (!m->bad && isfinite(m->scale)) {
-        double sum = 0, s = fabs(m->scale);
-        gram(p, up, r, o, 1, (size_t)r);
-        gram(q, down, r, i, i, 1);
-        for (size_t k = 0; k < rr; k++) sum += p[k] * q[k];
-        m->norm = s * sqrt(sum > 0 ? sum : 0);
-        m->largest = s * sqrt(largest_eigenvalue(p, q, r, q + rr));
+    enum { ROUNDS = 300 };
+    double *v = work, *u = v + columns, sigma = 0;
+    for (int j = 0; j < columns; j++) v[j] = 1 + 0.37 * ((j * 7) % 11);
+    for (int round = 0; round < ROUNDS; round++) {
+        double length = sqrt(dot(v, v, columns)), before = sigma;
+        if (!(length > 0)) return 0;
+        for (int j = 0; j < columns; j++) v[j] /= length;
+        for (int i = 0; i < rows; i++) u[i] = dot(x + (size_t)i * (size_t)columns, v, columns);
+        sigma = sqrt(dot(u, u, rows));
+        memset(v, 0, (size_t)columns * sizeof *v);
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < columns; j++) v[j] += u[i] * x[(size_t)i * (size_t)columns + (size_t)j];
+        if (fabs(sigma - before) <= 1e-14 * sigma) break;
     }
-    free(p);
-    return 0;
+    return sigma;
 }
 
 /* ---- modules ---- */
 
-static int check_shapes(const InfoModule *m, const Safetensors *file)
+static int measure_plain(InfoModule *m, const char *path)
 {
-    const SafetensorsEntry *d = m->down, *u = m->up;
-    if (d->rank < 2 || u->rank < 2) return err("%s: %s: expected matrices or convolutions", file->path, m->key);
-    if (d->shape[0] < 1 || d->shape[0] > 65536 || u->shape[1] != d->shape[0] || u->count != (size_t)u->shape[0] * (size_t)u->shape[1] || !d->count || !u->count)
-        return err("%s: %s: down and up do not fit: expected (rank,i) and (o,rank), found (%lld,...) and (%lld,%lld)", file->path, m->key,
-                   (long long)d->shape[0], (long long)u->shape[0], (long long)u->shape[1]);
+    LoraFactors f;
+    if (lora_factors(&f, m->file, path)) return -1;
+    int     r = f.rank;
+    size_t  rr = (size_t)r * (size_t)r, up = (size_t)f.o * (size_t)r, zeros = 0;
+    double *p = malloc((2 * rr + 3 * (size_t)r) * sizeof *p), *q = p + rr, sum = 0, s = fabs(f.scale);
+    if (!p) return lora_factors_free(&f), err("%s: %s: out of memory for a rank of %d", path, m->file->key, r);
+    while (zeros < up && f.up[zeros] == 0) zeros++;
+    m->dead = zeros == up;
+    count_bad(m, f.down, (size_t)r * (size_t)f.columns);
+    count_bad(m, f.up, up);
+    gram(p, f.up, r, (size_t)f.o, 1, (size_t)r);
+    gram(q, f.down, r, (size_t)f.columns, (size_t)f.columns, 1);
+    for (size_t k = 0; k < rr; k++) sum += p[k] * q[k];
+    m->norm = s * sqrt(sum > 0 ? sum : 0);
+    if (!m->bad) m->largest = s * sqrt(largest_eigenvalue(p, q, r, q + rr));
+    free(p);
+    lora_factors_free(&f);
     return 0;
 }
 
-static int read_module(InfoModule *m, const Safetensors *file)
+static int measure_whole(InfoModule *m, const char *path)
 {
-    double  alpha = m->rank = (int)m->down->shape[0];
-    double *down = malloc(m->down->count * sizeof *down), *up = malloc(m->up->count * sizeof *up);
-    int     status = down && up ? 0 : err("%s: %s: out of memory", file->path, m->key);
-    if (!status && m->alpha && m->alpha->count != 1) status = err("%s: %s: expected one number, found %zu", file->path, m->alpha->name, m->alpha->count);
-    if (!status && m->alpha) status = safetensors_read(file, m->alpha, T_F64, &alpha);
-    if (!status) status = safetensors_read(file, m->down, T_F64, down) || safetensors_read(file, m->up, T_F64, up) ? -1 : 0;
-    m->scale = alpha / m->rank;
-    m->params = m->down->count + m->up->count;
-    if (!status) status = measure(m, down, up);
-    free(down);
-    free(up);
+    int     o = m->file->o, columns = m->file->columns;
+    size_t  count = (size_t)o * (size_t)columns;
+    double *delta = malloc((count + (size_t)o + (size_t)columns) * sizeof *delta);
+    int     status = delta ? lora_delta(delta, m->file, path) : err("%s: %s: out of memory for %zu numbers", path, m->file->key, count);
+    if (!status) {
+        double squares = 0;
+        count_bad(m, delta, count);
+        for (size_t i = 0; i < count; i++) squares += delta[i] * delta[i];
+        m->norm = sqrt(squares), m->dead = squares == 0;
+        if (!m->bad) m->largest = largest_of(delta, o, columns, delta + count);
+    }
+    free(delta);
     return status;
 }
 
-/* Takes the module that entry e is a half of; the down half brings it. 0, or -1 and err(). */
-static int take(LoraInfo *info, const Safetensors *file, const SafetensorsEntry *e)
+static int measure(InfoModule *m, const char *path)
 {
-    for (int k = 0; k < ENDINGS; k++) {
-        int is_down = ends_with(e->name, endings[k].down);
-        if (!is_down && !ends_with(e->name, endings[k].up)) continue;
-        const char             *other = is_down ? endings[k].up : endings[k].down;
-        size_t                  length = strlen(e->name) - strlen(is_down ? endings[k].down : endings[k].up);
-        const SafetensorsEntry *mate = find(file, e->name, length, other);
-        if (!mate) return err("%s: %s: its other half is missing: %.*s%s", file->path, e->name, (int)length, e->name, other);
-        if (!is_down) return 0;
-        InfoModule *m = &info->module[info->modules];
-        *m = (InfoModule){ .key = strndup(e->name, length), .down = e, .up = mate, .alpha = find(file, e->name, length, ".alpha") };
-        if (!m->key) return err("%s: out of memory", file->path);
-        m->kind = kind_of(m->key);
-        info->modules++;
-        info->layout = endings[k].layout;
-        return check_shapes(m, file);
-    }
-    size_t length = strlen(e->name) - (ends_with(e->name, ".alpha") ? strlen(".alpha") : 0);
-    if (e->name[length] && find(file, e->name, length, ".lora_down.weight")) return 0;
-    if (!info->others++) info->other = e;
-    return 0;
+    for (int r = 0; r < LORA_ROLES; r++)
+        if (r != LORA_ALPHA && m->file->part[r]) m->params += m->file->part[r]->count;
+    m->kind = kind_of(m->file);
+    int status = m->file->kind == LORA_PLAIN ? measure_plain(m, path) : measure_whole(m, path);
+    if (m->bad || !isfinite(m->norm)) m->norm = m->largest = NAN;
+    return status;
 }
 
-int lora_info_open(LoraInfo *info, const Safetensors *file)
+static int measure_all(LoraInfo *info)
 {
-    *info = (LoraInfo){ .module = calloc((size_t)file->count + 1, sizeof *info->module) };
-    int status = info->module ? 0 : err("%s: out of memory for %d modules", file->path, file->count);
-    for (int i = 0; i < file->count && !status; i++) status = take(info, file, &file->entry[i]);
-    for (int i = 0; i < info->modules && !status; i++) status = read_module(&info->module[i], file);
+    LoraFile *f = &info->file;
+    info->module = calloc((size_t)f->modules + 1, sizeof *info->module);
+    int status = info->module ? lora_place(f, NULL) : err("%s: out of memory for %d modules", f->path, f->modules);
+    if (info->module && status && f->layout == LORA_CLONEOFSIMO) status = 0;           /* of another model: its modules are numbers then */
+    for (int i = 0; i < f->modules && !status; i++) {
+        info->module[i].file = &f->module[i];
+        status = measure(&info->module[i], f->path);
+    }
     if (status) lora_info_close(info);
     return status;
 }
 
+int lora_info_open(LoraInfo *info, Safetensors *file)
+{
+    *info = (LoraInfo){ 0 };
+    return lora_file_of(&info->file, file) ? -1 : measure_all(info);
+}
+
+int lora_info_path(LoraInfo *info, const char *path)
+{
+    *info = (LoraInfo){ 0 };
+    return lora_file_open(&info->file, path) ? -1 : measure_all(info);
+}
+
 void lora_info_close(LoraInfo *info)
 {
-    for (int i = 0; i < info->modules; i++) free(info->module[i].key);
     free(info->module);
+    lora_file_close(&info->file);
     *info = (LoraInfo){ 0 };
 }

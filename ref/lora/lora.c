@@ -1,6 +1,8 @@
 #include "lora/lora.h"
 #include "base/err.h"
 #include "base/rng.h"
+#include "lora/delta.h"
+#include "lora/positional.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,41 +112,76 @@ int lora_init(Lora *lora, uint64_t seed)
 
 /* ---- files ---- */
 
-/* Every tensor of the file must belong to a module that is known. */
-static int check_keys(const Lora *lora, const Safetensors *file, LoraLayout layout)
+static int shape_error(const LoraFile *f, const LoraFileModule *m, const LoraModule *of)
 {
-    for (int i = 0; i < file->count; i++) {
-        int owner = 0;
-        while (owner < lora->modules && !lora_owns(layout, file->entry[i].name, path_of(&lora->module[owner]), lora->module[owner].is_unet)) owner++;
-        if (owner == lora->modules)
-            return err("%s: %s: belongs to no module of this model in %s's layout", file->path, file->entry[i].name, lora_layout_name(layout));
+    const Layer *l = of->layer;
+    int          k = l->geometry.kernel;
+    return err("%s: %s: expected to change a weight of %d x %d, found %d x %d: this LoRA is for another model", f->path, m->key, l->part[of->part].o,
+               l->w.t.c * k * k, m->o, m->columns);
+}
+
+static int fits(const LoraFileModule *m, const LoraModule *of)
+{
+    int k = of->layer->geometry.kernel;
+    return m->o == of->layer->part[of->part].o && m->columns == of->layer->w.t.c * k * k && (m->kernel == 0 || m->kernel == k);
+}
+
+/* Opens the file, and sees that each of its modules is one of lora's and changes weights of that shape. */
+static int open_file(LoraFile *f, const char *path, const Lora *lora, const Weights *unet, int unmatched)
+{
+    if (lora_file_open(f, path)) return -1;
+    int status = lora_file_check(f, unmatched) || lora_place(f, unet) ? -1 : 0, matched = 0;
+    for (int i = 0; i < f->modules && !status; i++) {
+        const LoraFileModule *m = &f->module[i];
+        int                   k = 0;
+        while (k < lora->modules && !(lora->module[k].is_unet == m->is_unet && strcmp(path_of(&lora->module[k]), m->path.s) == 0)) k++;
+        if (k == lora->modules && !unmatched)
+            status = err("%s: %s: belongs to no module of this model that a LoRA is wanted of, in %s's layout", path, m->key, lora_layout_name(f->layout));
+        else if (k < lora->modules && !fits(m, &lora->module[k])) status = shape_error(f, m, &lora->module[k]);
+        matched += k < lora->modules;
     }
-    return 0;
+    if (!status && !matched) status = err("%s: none of its %d modules is one of this model's", path, f->modules);
+    if (status) lora_file_close(f);
+    return status;
 }
 
 static const double alpha_step = 1.0 / 256;             /* files may hold alpha as bf16, 8 bits: off by at most 1/512 of itself */
 
-static int load_module(Lora *lora, const LoraModule *m, const Safetensors *file, LoraLayout layout)
+/* A module's numbers from the file, in the contract's order. */
+static int read_module(LoraFactors *x, const LoraModule *m, const LoraFile *f)
 {
-    LoraFileModule f;
-    const Adapter *a = &m->adapter;
-    int            found = lora_read(&f, file, layout, m->layer, m->part, m->is_unet), status = found > 0 ? 0 : -1;
-    if (found == 0) return err("%s: %s: this module is missing", file->path, m->key);
-    if (!status && (f.rank != a->rank || !(fabs(f.alpha - a->alpha) <= alpha_step * fabs(a->alpha))))
-        status = err("%s: %s: expected rank %d, alpha %g, found rank %d, alpha %g", file->path, m->key, a->rank, a->alpha, f.rank, f.alpha);
-    if (!status) status = params_set(&lora->params, a->down, f.down) || params_set(&lora->params, a->up, f.up) ? -1 : 0;
-    lora_read_free(&f);
-    return status;
+    const Adapter        *a = &m->adapter;
+    const LoraFileModule *in = lora_file_find(f, m->is_unet, path_of(m));
+    int                   k = m->layer->geometry.kernel;
+    if (!in) return err("%s: %s: this module is missing", f->path, m->key);
+    if (in->kind != LORA_PLAIN || in->magnitude || in->part[LORA_MID])
+        return err("%s: %s: training goes on with LoRA alone, this is %s", f->path, in->key, lora_kind_name(in).s);
+    double alpha = in->scale * in->rank;
+    if (in->rank != a->rank || !(fabs(alpha - a->alpha) <= alpha_step * fabs(a->alpha)))
+        return err("%s: %s: expected rank %d, alpha %g, found rank %d, alpha %g", f->path, m->key, a->rank, a->alpha, in->rank, alpha);
+    if (lora_factors(x, in, f->path)) return -1;
+    double *down = malloc((size_t)x->rank * (size_t)x->columns * sizeof *down);
+    if (!down) return err("%s: %s: out of memory", f->path, m->key);
+    weights_from_file(down, x->down, x->rank, x->columns / (k * k), k * k);
+    free(x->down);
+    x->down = down;
+    return 0;
 }
 
 int lora_load(Lora *lora, const char *path)
 {
-    LoraLayout   layout;
-    Safetensors *file = safetensors_open(path);
-    if (!file) return -1;
-    int status = lora_layout(&layout, file) || check_keys(lora, file, layout) ? -1 : 0;
-    for (int i = 0; i < lora->modules && !status; i++) status = load_module(lora, &lora->module[i], file, layout);
-    safetensors_close(file);
+    LoraFile     f;
+    LoraFactors *x = calloc((size_t)lora->modules, sizeof *x);
+    int          n = lora->modules, status = x ? open_file(&f, path, lora, NULL, 0) : err("%s: out of memory for %d modules", path, n);
+    if (status) return free(x), -1;
+    for (int i = 0; i < n && !status; i++) status = read_module(&x[i], &lora->module[i], &f);
+    for (int i = 0; i < n && !status; i++) {
+        const Adapter *a = &lora->module[i].adapter;
+        status = params_set(&lora->params, a->down, x[i].down) || params_set(&lora->params, a->up, x[i].up) ? -1 : 0;
+    }
+    for (int i = 0; i < n; i++) lora_factors_free(&x[i]);
+    free(x);
+    lora_file_close(&f);
     return status;
 }
 
@@ -215,23 +252,23 @@ int lora_save(const Lora *lora, const char *path, Type precision, const Safetens
 
 /* ---- merging ---- */
 
-/* W (o,k,k,i) += s B (o,r) A (r,k,k,i), in double. */
-static int merge_module(const LoraModule *m, const LoraFileModule *f, double weight, Checkpoint *model)
+/* A part's weight, in the file's order and double, += weight * what the module adds to it; rounded once. */
+static int merge_module(const LoraModule *m, const LoraFileModule *in, double weight, Checkpoint *model, const char *path)
 {
     Weights *half = m->is_unet ? &model->unet.weights : &model->clip.weights;
     Set     *set = half->set;
     if (weights_widen(half, m->layer)) return -1;
     Tensor  w = part_weight(m->layer, m->part);
-    size_t  count = tensor_count(w), row = count / (size_t)w.n;
-    double *value = malloc(count * sizeof *value), scale = weight * f->alpha / f->rank;
-    if (!value) return err("%s: out of memory for %zu numbers", m->key, count);
+    size_t  count = tensor_count(w);
+    double *value = malloc(2 * count * sizeof *value), *file = value + count;
+    if (!value) return err("%s: %s: out of memory for %zu numbers", path, m->key, count);
     Tensor host = tensor_of(value, T_F64, w.n, w.h, w.w, w.c);
     int    status = set->download(set, host, w);
-    for (size_t o = 0; o < (size_t)w.n; o++)
-        for (size_t r = 0; r < (size_t)f->rank; r++) {
-            double b = scale * f->up[o * (size_t)f->rank + r];
-            for (size_t k = 0; k < row; k++) value[o * row + k] += b * f->down[r * row + k];
-        }
+    if (!status) {
+        weights_to_file(file, value, w.n, w.c, w.h * w.w);
+        status = lora_add(file, in, w.h * w.w, weight, path);
+        weights_from_file(value, file, w.n, w.c, w.h * w.w);
+    }
     if (!status) status = set->upload(set, w, host);
     free(value);
     return status;
@@ -249,31 +286,18 @@ static int all_modules(Lora *lora, const Checkpoint *model)
     return 0;
 }
 
-static int merge_file(const Lora *all, const Safetensors *file, LoraLayout layout, double weight, Checkpoint *model, int apply)
+int lora_merge(Checkpoint *model, const char *path, double weight, int unmatched)
 {
-    for (int i = 0; i < all->modules; i++) {
-        const LoraModule *m = &all->module[i];
-        LoraFileModule    f;
-        int               found = lora_read(&f, file, layout, m->layer, m->part, m->is_unet), status = found < 0 ? -1 : 0;
-        if (found > 0 && apply) status = merge_module(m, &f, weight, model);
-        lora_read_free(&f);
-        if (status) return -1;
+    Lora     all;
+    LoraFile f;
+    int      status = all_modules(&all, model) || open_file(&f, path, &all, &model->unet.weights, unmatched) ? -1 : 0, opened = !status;
+    for (int i = 0; i < all.modules && !status; i++) {
+        const LoraFileModule *in = lora_file_find(&f, all.module[i].is_unet, path_of(&all.module[i]));
+        if (in) status = merge_module(&all.module[i], in, weight, model, path);
     }
-    return 0;
-}
-
-int lora_merge(Checkpoint *model, const char *path, double weight)
-{
-    Lora         all;
-    LoraLayout   layout;
-    Safetensors *file = safetensors_open(path);
-    if (!file) return -1;
-    int status = all_modules(&all, model);
-    if (!status) status = lora_layout(&layout, file) || check_keys(&all, file, layout) ? -1 : 0;
-    for (int apply = 0; apply < 2 && !status; apply++) status = merge_file(&all, file, layout, weight, model, apply);
     for (int i = 0; i < all.modules; i++) free(all.module[i].key);
     free(all.module);
-    safetensors_close(file);
+    if (opened) lora_file_close(&f);
     if (!status) status = weights_pack(&model->clip.weights) || weights_pack(&model->unet.weights) ? -1 : 0;
     return status;
 }

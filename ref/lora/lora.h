@@ -9,7 +9,7 @@
  * A module's key in a file is lora_unet_ or lora_te_ and its path with every dot made an underscore. */
 #ifndef LORA_LORA_H
 #define LORA_LORA_H
-#include "lora/formats.h"
+#include "lora/file.h"
 #include "model/checkpoint.h"
 #include "nn/param.h"
 
@@ -38,13 +38,14 @@ int  lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules);
 void lora_detach(Lora *lora);
 int  lora_init(Lora *lora, uint64_t seed);              /* A random, B 0 */
 
-/* Takes the numbers from a file of any layout of formats.h; ranks, alphas and modules must be the same. */
+/* Takes the numbers from a LoRA file of any layout (lora/file.h); ranks, alphas and modules must be the same. On -1 and err() nothing has changed. */
 int lora_load(Lora *lora, const char *path);
 
 /* Writes a file in kohya's layout with these metadata, sshs_model_hash and sshs_legacy_hash. The target is replaced whole or not at all. */
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs);
 
-/* The model's weights += weight * alpha/r B A for each module of a file, whose ranks and alphas may differ; each weight is rounded once. A key without a
- * place in the model is refused before anything is changed. A changed weight is of type act from then on, however narrow the file has it. */
-int lora_merge(Checkpoint *model, const char *path, double weight);
+/* The model's weights += weight * what the file's modules add to them (lora/delta.h), of any kind, rank and alpha; each is rounded once. Several files add
+ * up, one after the other: DoRA takes the weights as it finds them. A tensor of the file without a place in the model is refused, before anything is
+ * changed, unless `unmatched` are allowed; one of another shape always is. A changed weight is of type act from then on, however narrow the file has it. */
+int lora_merge(Checkpoint *model, const char *path, double weight, int unmatched);
 #endif

@@ -107,7 +107,7 @@ static void merged(const Config *c, Set *set, Gold *gold)
     Values out = { 0 };
     Group  g = { 0 };
     expect(net_open(&net, c, file_of(c, "model").s, set));
-    expect(lora_merge(&net.model, file_of(c, "lora.safetensors").s, 1));
+    expect(lora_merge(&net.model, file_of(c, "lora.safetensors").s, 1, 0));
     net_forward(&net, gold, "lora.", &out);
     compare_gold(&g, &out, gold, "lora.", agree);
     report(c->key, "with LoRA merged", g);
