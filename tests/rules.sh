@@ -8,7 +8,7 @@ verdict() { # name, offending lines
 }
 sources=$(find ref kernels tests golden -name '*.[ch]')
 
-rooms="base io ops nn model lora text diffusion data train cli"
+rooms="base io ops check nn model lora text diffusion data train cli"
 later=$rooms; found=
 for room in $rooms; do
     later=${later#"$room"}; later=${later# }

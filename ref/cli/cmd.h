@@ -2,6 +2,7 @@
 #ifndef CLI_CMD_H
 #define CLI_CMD_H
 #include "base/version.h"
+#include "check/selftest.h"
 #include "diffusion/sample_config.h"
 #include "train/config.h"
 #include <stdio.h>
@@ -15,6 +16,7 @@ typedef struct {
 int cmd_train(const TrainConfig *config);               /* or 1: stopped by a signal, everything saved */
 int cmd_sample(const SampleConfig *config);
 int cmd_info(const InfoConfig *config);
+int cmd_selftest(const SelftestConfig *config);
 
 /* cmd_help.c: what `sdlora --help` prints; docs/cli.md; what `sdlora help [COMMAND [OPTION]]` prints: 0, or -1 and err(). */
 void help_overview(FILE *out);

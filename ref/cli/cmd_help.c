@@ -48,5 +48,5 @@ int help_about(FILE *out, int argc, char **argv)
         const Option *option = options_find(all_commands[k], argv[1] + strspn(argv[1], "-"));
         return option ? options_explain(out, all_commands[k], option), 0 : -1;
     }
-    return err("help: train, sample or info was expected, not \"%s\"", argv[0]);
+    return err("help: train, sample, info or selftest was expected, not \"%s\"", argv[0]);
 }

@@ -40,6 +40,15 @@ static int info(int argc, char **argv)
     return cmd_info(&config) ? FAILED : DONE;
 }
 
+static int self_test(int argc, char **argv)
+{
+    SelftestConfig config;
+    int            asked = options_parse(&selftest_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_selftest(&config) ? FAILED : DONE;
+}
+
 static int help(int argc, char **argv) { return help_about(stdout, argc, argv) ? USAGE : DONE; }
 
 /* Markdown for docs/cli.md; --man and --bash are for `make install`. */
@@ -62,7 +71,8 @@ static int version(int argc, char **argv)
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
-} commands[] = { { "train", train }, { "sample", sample }, { "info", info }, { "help", help }, { "docs", docs }, { "version", version },
+} commands[] = { { "train", train }, { "sample", sample }, { "info", info }, { "selftest", self_test },
+               { "help", help }, { "docs", docs }, { "version", version },
                { "--help", help }, { "-h", help }, { "--version", version } };
 
 int main(int argc, char **argv)
@@ -70,8 +80,9 @@ int main(int argc, char **argv)
     size_t k = 0, count = sizeof commands / sizeof *commands;
     int    status = USAGE;
     while (argc > 1 && k < count && strcmp(argv[1], commands[k].name)) k++;
-    if (argc < 2) err("a command was expected: train, sample, info, help, docs or version (`sdlora --help` says more)");
-    else if (k == count) err("\"%s\": no such command; there are train, sample, info, help, docs and version (`sdlora --help` says more)", argv[1]);
+    if (argc < 2) err("a command was expected: train, sample, info, selftest, help, docs or version (`sdlora --help` says more)");
+    else if (k == count)
+        err("\"%s\": no such command; there are train, sample, info, selftest, help, docs and version (`sdlora --help` says more)", argv[1]);
     else status = commands[k].run(argc - 2, argv + 2);
     if (status == DONE && (fflush(stdout) || ferror(stdout))) err("standard output: cannot be written"), status = FAILED;
     if (status == FAILED || status == USAGE) fprintf(stderr, "sdlora: %s\n", err_text());

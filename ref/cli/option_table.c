@@ -293,4 +293,38 @@ const Command info_command = {
               "  The hashes are those by which web UIs and model sites know the file.\n"
 };
 
-const Command *const all_commands[] = { &train_command, &sample_command, &info_command, NULL };
+/* ---- selftest ---- */
+
+#define AT(field) .name = #field, .offset = offsetof(SelftestConfig, field)
+
+static const Option selftest_options[] = {
+    { .group = "What to test" },
+    { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "The kernel set" },
+    { AT(against), .kind = OPT_TEXT, .word = "NAME", .unset = "ref64", .help = "A second set, on the same numbers; with --bench: that is timed as well" },
+    { AT(op), .kind = OPT_TEXT, .word = "NAME", .unset = "all", .help = "One operation alone" },
+    { AT(seed), .kind = OPT_INT, .value = "1", .low = 0, .high = 1000000000, .help = "Other seeds make other calls" },
+    { AT(cases), .kind = OPT_INT, .value = "40", .low = 1, .high = 1000000, .help = "Random calls of each operation" },
+    { .name = "case", .offset = offsetof(SelftestConfig, number), .kind = OPT_INT, .value = "-1", .low = 0, .high = 1000000, .unset = "all",
+      .help = "One call alone, as the line under a failure says" },
+    { AT(full), .kind = OPT_FLAG, .help = "The calls of SD 1.5 at 512x768 in place of random ones: half an hour" },
+
+    { .group = "How" },
+    { AT(repeat), .kind = OPT_FLAG, .help = "Do not compare, only repeat: are the bits the same with 1, 2 and 5 threads?" },
+    { AT(bench), .kind = OPT_FLAG, .help = "Time the calls of SD 1.5: best of several, GFLOP/s, GB/s" },
+    { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads of --bench" },
+    { AT(list), .kind = OPT_FLAG, .help = "Name the operations and the calls of --full" },
+};
+#undef AT
+
+const Command selftest_command = {
+    .name = "selftest", .summary = "tests this machine's arithmetic, operation by operation",
+    .usage = "[--set NAME] [--op NAME] [options]",
+    .options = selftest_options, .count = ROWS(selftest_options), .size = sizeof(SelftestConfig),
+    .lesson = "What it does\n"
+              "  Each operation is called with random shapes and numbers and must come out as it is defined, within\n"
+              "  what rounding may do to these numbers; give the same bits with any number of threads; write nothing\n"
+              "  but its results; and refuse calls that mean nothing. docs/numerics.md derives the bounds.\n"
+              "  A line that begins with \"ok\" is an operation; a failure says with which options it is repeated.\n"
+};
+
+const Command *const all_commands[] = { &train_command, &sample_command, &info_command, &selftest_command, NULL };

@@ -50,7 +50,7 @@ typedef struct {
     const char   *lesson;                               /* closes the help: worked example, and how the numbers hang together */
 } Command;
 
-extern const Command train_command, sample_command, info_command;     /* option_table.c */
+extern const Command train_command, sample_command, info_command, selftest_command;     /* option_table.c */
 extern const Command *const all_commands[];             /* ended by NULL */
 
 /* Fills *config, of command->size bytes, with the defaults and then from argv[0..argc). 0; 1: help was asked for, *config is not ready; -1 and err().

@@ -114,6 +114,7 @@ struct Set {
     int    (*upload)(Set *, Tensor dst, Tensor host);   /* same shape, types and strides may differ; each element rounded once */
     int    (*download)(Set *, Tensor host, Tensor src);
     int    (*sync)(Set *);                              /* 0, or -1 and err(): the latched error */
+    int    (*transform)(const Set *, const Op *);       /* conv, conv_dx: m where the product is Winograd's F(m x m, 3x3), 0: plain; NULL: always plain */
 };
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */

@@ -29,6 +29,6 @@ Set *set_null(const Set *like)
 {
     NullSet *null = calloc(1, sizeof *null);
     if (!null) return err("out of memory for a set"), NULL;
-    *null = (NullSet){ { like->name, like->act, like->acc, NULL, run, need, pack, alloc, release, move, move, sync_set }, like, 1 << 20 };
+    *null = (NullSet){ { like->name, like->act, like->acc, NULL, run, need, pack, alloc, release, move, move, sync_set, NULL }, like, 1 << 20 };
     return &null->set;
 }

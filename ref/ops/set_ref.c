@@ -91,7 +91,7 @@ static int sync_set(Set *set) { return (void)set, 0; }
 
 Set *NAME(ref_open)(void)
 {
-    static Set set = { REAL == 32 ? "ref" : "ref64", T_REAL, T_REAL, NULL, run, need, pack, alloc, release, upload, download, sync_set };
+    static Set set = { REAL == 32 ? "ref" : "ref64", T_REAL, T_REAL, NULL, run, need, pack, alloc, release, upload, download, sync_set, NULL };
     NAME(gemm_open)();
     return &set;
 }

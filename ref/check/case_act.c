@@ -1,5 +1,5 @@
 /* case_act.c - elementwise functions, far into their tails. */
-#include "check.h"
+#include "check/check.h"
 
 /* Half the cases reach to where exponentials under- and overflow. */
 static Tensor draw_x(Case *c, int n, int h, int w, int channels)
@@ -34,50 +34,72 @@ static Num act_slope(Act kind, Num x)
     return num_add(s, num_mul(z, num_mul(s, num_sub(num(1), s))));
 }
 
-void case_act(Case *c)
+void draw_act(Case *c)
 {
     c->left /= 64;
     int channels = dim(c, 1280), w = dim(c, 512), h = dim(c, 64), n = dim(c, 4);
     Act kind = (Act)below(c, 3);
     Tensor x = draw_x(c, n, h, w, channels), y = below(c, 2) ? x : out(c, ACT, n, h, w, channels);
     c->op = op_act(y, x, kind);
-    Num *r = want(c, 0);
-    for (size_t j = 0; j < tensor_count(x); j++) r[j] = act(kind, num(at(x, j)));
 }
 
-void case_act_dx(Case *c)
+void define_act(Case *c)
+{
+    Tensor x = c->op.x[0];
+    Num   *y = want(c, 0);
+    for (size_t j = 0; j < tensor_count(x); j++) y[j] = act((Act)c->op.a.kind, num(at(x, j)));
+}
+
+void draw_act_dx(Case *c)
 {
     c->left /= 64;
     int channels = dim(c, 1280), w = dim(c, 512), h = dim(c, 64), n = dim(c, 4), acc = below(c, 2);
     Act kind = (Act)below(c, 3);
     Tensor x = draw_x(c, n, h, w, channels), dy = in(c, ACT, n, h, w, channels);
     c->op = op_act_dx(out_acc(c, acc, ACT, n, h, w, channels), dy, x, kind, acc);
-    Num *r = want(c, 0);
-    for (size_t j = 0; j < tensor_count(x); j++) r[j] = accumulate(c, 0, j, num_mul(num(at(dy, j)), act_slope(kind, num(at(x, j)))));
 }
 
-void case_geglu(Case *c)
+void define_act_dx(Case *c)
+{
+    Tensor dy = c->op.x[0], x = c->op.x[1];
+    Num   *dx = want(c, 0);
+    for (size_t j = 0; j < tensor_count(x); j++) dx[j] = accumulate(c, 0, j, num_mul(num(at(dy, j)), act_slope((Act)c->op.a.kind, num(at(x, j)))));
+}
+
+void draw_geglu(Case *c)
 {
     c->left /= 64;
     int channels = dim(c, 1280), w = dim(c, 512), h = dim(c, 64), n = dim(c, 4);
     Tensor x = draw_x(c, n, h, w, 2 * channels);
     c->op = op_geglu(out(c, ACT, n, h, w, channels), x);
-    Num *y = want(c, 0);
+}
+
+void define_geglu(Case *c)
+{
+    Tensor x = c->op.x[0];
+    size_t channels = (size_t)x.c / 2;
+    Num   *y = want(c, 0);
     for (size_t j = 0; j < tensor_count(c->op.y[0]); j++) {
-        size_t a = j / (size_t)channels * 2 * (size_t)channels + j % (size_t)channels;
-        y[j] = num_mul(num(at(x, a)), act(ACT_GELU, num(at(x, a + (size_t)channels))));
+        size_t a = j / channels * 2 * channels + j % channels;
+        y[j] = num_mul(num(at(x, a)), act(ACT_GELU, num(at(x, a + channels))));
     }
 }
 
-void case_geglu_dx(Case *c)
+void draw_geglu_dx(Case *c)
 {
     c->left /= 64;
     int channels = dim(c, 1280), w = dim(c, 512), h = dim(c, 64), n = dim(c, 4), acc = below(c, 2);
     Tensor x = draw_x(c, n, h, w, 2 * channels), dy = in(c, ACT, n, h, w, channels);
     c->op = op_geglu_dx(out_acc(c, acc, ACT, n, h, w, 2 * channels), dy, x, acc);
-    Num *dx = want(c, 0);
+}
+
+void define_geglu_dx(Case *c)
+{
+    Tensor dy = c->op.x[0], x = c->op.x[1];
+    size_t channels = (size_t)dy.c;
+    Num   *dx = want(c, 0);
     for (size_t j = 0; j < tensor_count(dy); j++) {
-        size_t a = j / (size_t)channels * 2 * (size_t)channels + j % (size_t)channels, b = a + (size_t)channels;
+        size_t a = j / channels * 2 * channels + j % channels, b = a + channels;
         Num g = num(at(dy, j)), u = num(at(x, a)), v = num(at(x, b));
         dx[a] = accumulate(c, 0, a, num_mul(g, act(ACT_GELU, v)));
         dx[b] = accumulate(c, 0, b, num_mul(g, num_mul(u, act_slope(ACT_GELU, v))));

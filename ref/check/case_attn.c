@@ -1,27 +1,32 @@
 /* case_attn.c - attention by its definition, the whole tq x tk matrix of a head at a time. An error of a logit is a relative error of its probability. */
-#include "check.h"
+#include "check/check.h"
 
 typedef struct {
     Tensor q, k, v;
-    int    n, tq, tk, heads, d, causal;
+    int    heads, d, causal;
     double scale;
 } Attn;
 
-static Attn draw_attn(Case *c)
+/* q, k, v of a case, of heads * d channels each; hostile logits stay below about a thousand. */
+static Attn draw_heads(Case *c)
 {
-    Attn a = { .heads = 1 + below(c, 8), .causal = below(c, 4) == 0 };
+    enum { RANGE = 3 };
+    Attn a = { .heads = among(c, 1, 8), .causal = among(c, 0, 3) == 1 };
     c->left /= 4 * a.heads;
-    a.d = dim(c, 160), a.tq = dim(c, 384), a.tk = a.causal ? a.tq : dim(c, 384), a.n = 1 + below(c, 2);
-    if (a.causal && c->left < a.tq) a.tq = a.tk = 1 + below(c, 77);
+    a.d = dim(c, 160);
+    int tq = dim(c, 384), tk = a.causal ? tq : dim(c, 384), n = among(c, 1, 2);
     a.scale = below(c, 2) ? 1 / sqrt(a.d) : one_of(c, (const double[]){ 1, 0.125, 0.3 }, 3);
-    int range = 3, channels = a.heads * a.d;            /* range of q and k: a hostile logit stays below about a thousand */
-    a.q = in_range(c, ACT, a.n, 1, a.tq, channels, range);
-    a.k = in_range(c, ACT, a.n, 1, a.tk, channels, range), a.v = in(c, ACT, a.n, 1, a.tk, channels);
+    a.q = in_range(c, ACT, n, 1, tq, a.heads * a.d, RANGE), a.k = in_range(c, ACT, n, 1, tk, a.heads * a.d, RANGE), a.v = in(c, ACT, n, 1, tk, a.heads * a.d);
     return a;
 }
 
+static Attn heads_of(const Op *op, int first)           /* q is x[first] */
+{
+    return (Attn){ op->x[first], op->x[first + 1], op->x[first + 2], op->a.heads, op->x[first].c / op->a.heads, op->a.causal, op->a.scale };
+}
+
 static const double *head_of(Tensor t, int n, int row, int head, int d) { return values_at(t, n, 0, row) + head * d; }
-static int seen(const Attn *a, int row) { return a->causal ? row + 1 : a->tk; }
+static int seen(const Attn *a, int row) { return a->causal ? row + 1 : a->k.w; }
 
 /* s_j = scale q.k_j for the columns that a row sees */
 static void logits(const Case *c, const Attn *a, int n, int row, int head, Num *s)
@@ -54,19 +59,25 @@ static void forward_row(Case *c, const Attn *a, int n, int row, int head, Num *s
 
 static void forward(Case *c, const Attn *a, Num *y, Num *lse)
 {
-    Num *s = hold(c, (size_t)a->tk * sizeof(Num));
-    for (int n = 0; n < a->n; n++)
-        for (int row = 0; row < a->tq; row++)
-            for (int head = 0; head < a->heads; head++) {
-                size_t place = ((size_t)n * (size_t)a->tq + (size_t)row) * (size_t)a->heads + (size_t)head;
-                forward_row(c, a, n, row, head, s, y + place * (size_t)a->d, lse + place);
-            }
+    int heads = a->q.n * a->heads;
+    Num *scores = hold(c, (size_t)heads * (size_t)a->k.w * sizeof(Num));
+#pragma omp parallel for if (tensor_count(a->q) > WORTH_THREADS)
+    for (int k = 0; k < heads; k++)
+        for (int row = 0; row < a->q.w; row++) {
+            size_t place = ((size_t)(k / a->heads) * (size_t)a->q.w + (size_t)row) * (size_t)a->heads + (size_t)(k % a->heads);
+            forward_row(c, a, k / a->heads, row, k % a->heads, scores + (size_t)k * (size_t)a->k.w, y + place * (size_t)a->d, lse + place);
+        }
 }
 
-void case_attn(Case *c)
+void draw_attn(Case *c)
 {
-    Attn a = draw_attn(c);
-    c->op = op_attn(out(c, ACT, a.n, 1, a.tq, a.heads * a.d), out(c, ACC, a.n, 1, a.tq, a.heads), a.q, a.k, a.v, a.heads, a.causal, a.scale);
+    Attn a = draw_heads(c);
+    c->op = op_attn(out(c, ACT, a.q.n, 1, a.q.w, a.q.c), out(c, ACC, a.q.n, 1, a.q.w, a.heads), a.q, a.k, a.v, a.heads, a.causal, a.scale);
+}
+
+void define_attn(Case *c)
+{
+    Attn a = heads_of(&c->op, 0);
     Num *y = want(c, 0), *lse = want(c, 1);
     forward(c, &a, y, lse);
 }
@@ -96,20 +107,25 @@ static void backward_row(Case *c, const Attn *a, int n, int row, int head, Num *
     }
 }
 
-void case_attn_dx(Case *c)
+void draw_attn_dx(Case *c)
 {
-    Attn a = draw_attn(c);
-    size_t rows = (size_t)a.n * (size_t)a.tq * (size_t)a.heads;
-    int channels = a.heads * a.d;
-    Num *y = hold(c, rows * (size_t)a.d * sizeof(Num)), *lse = hold(c, rows * sizeof(Num)), *s = hold(c, (size_t)a.tk * sizeof(Num));
+    Attn a = draw_heads(c);
+    int n = a.q.n, tq = a.q.w, tk = a.k.w;
+    Num *y = hold(c, tensor_count(a.q) * sizeof(Num)), *lse = hold(c, tensor_count(a.q) / (size_t)a.d * sizeof(Num));
     forward(c, &a, y, lse);
-    Tensor saved_y = in_values(c, ACT, a.n, 1, a.tq, channels, y), saved_lse = in_values(c, ACC, a.n, 1, a.tq, a.heads, lse);
-    Tensor empty_q = out(c, ACT, a.n, 1, a.tq, channels), empty_k = out(c, ACT, a.n, 1, a.tk, channels), empty_v = out(c, ACT, a.n, 1, a.tk, channels);
-    Tensor dy = in(c, ACT, a.n, 1, a.tq, channels);
-    c->op = op_attn_dx(empty_q, empty_k, empty_v, dy, a.q, a.k, a.v, saved_y, saved_lse, a.heads, a.causal, a.scale);
+    Tensor saved_y = in_values(c, ACT, n, 1, tq, a.q.c, y), saved_lse = in_values(c, ACC, n, 1, tq, a.heads, lse);
+    Tensor dq = out(c, ACT, n, 1, tq, a.q.c), dk = out(c, ACT, n, 1, tk, a.q.c), dv = out(c, ACT, n, 1, tk, a.q.c), dy = in(c, ACT, n, 1, tq, a.q.c);
+    c->op = op_attn_dx(dq, dk, dv, dy, a.q, a.k, a.v, saved_y, saved_lse, a.heads, a.causal, a.scale);
+}
+
+void define_attn_dx(Case *c)
+{
+    Attn a = heads_of(&c->op, 1);
+    int heads = a.q.n * a.heads;
     Sum *dq = sums(c, c->op.y[0]), *dk = sums(c, c->op.y[1]), *dv = sums(c, c->op.y[2]);
-    for (int n = 0; n < a.n; n++)
-        for (int row = 0; row < a.tq; row++)
-            for (int head = 0; head < a.heads; head++) backward_row(c, &a, n, row, head, s, dq, dk, dv);
+    Num *scores = hold(c, (size_t)heads * (size_t)a.k.w * sizeof(Num));
+#pragma omp parallel for if (tensor_count(a.q) > WORTH_THREADS)
+    for (int k = 0; k < heads; k++)
+        for (int row = 0; row < a.q.w; row++) backward_row(c, &a, k / a.heads, row, k % a.heads, scores + (size_t)k * (size_t)a.k.w, dq, dk, dv);
     want_sums(c, 0, dq), want_sums(c, 1, dk), want_sums(c, 2, dv);
 }

@@ -1,6 +1,6 @@
 /* refuse.c - a set refuses what it cannot mean: each case is spoiled in one place, and op_check and run must return -1 with a message that names the op. */
 #include "base/err.h"
-#include "check.h"
+#include "check/layout.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* draw.c - the random part of a case: shapes and numbers. */
 #include "base/err.h"
-#include "check.h"
+#include "check/check.h"
 #include <stdlib.h>
 
 void *hold(Case *c, size_t bytes)
@@ -16,10 +16,13 @@ void case_close(Case *c)
     while (c->holds) free(c->held[--c->holds]);
 }
 
+int among(Case *c, int low, int high) { return c->given ? *c->given++ : low + below(c, high - low + 1); }
+
 int below(Case *c, int n) { return (int)rng_below(&c->rng, (uint32_t)n); }
 
 int dim(Case *c, int most)
 {
+    if (c->given) return *c->given++;
     static const int sizes[] = { 1,  1,  2,  3,  4,  5,  7,   8,   11,  13,  15,  16,  17,  20,  24,  31,  32,  33,  40,  47, 61,
                                  63, 64, 65, 77, 96, 127, 128, 129, 160, 251, 255, 256, 257, 320, 384, 509, 512, 513, 768, 1280 };
     int n = 0;
@@ -55,6 +58,13 @@ static double structured_value(Case *c, int structure, size_t j, size_t count, d
     }
 }
 
+/* Magnitudes from 2^-most to 2^most; where that is wide, now and then a number that is not normal in float. */
+static double hostile_value(Case *c, int most)
+{
+    if (most >= 20 && below(c, 16) == 0) return ldexp(random_value(c), -127 - below(c, 20));
+    return ldexp(random_value(c), below(c, 2 * most + 1) - most);
+}
+
 static Tensor empty(Case *c, int type, int n, int h, int w, int channels)
 {
     Tensor t = tensor_of(NULL, (Type)type, n, h, w, channels);
@@ -70,7 +80,7 @@ Tensor in_range(Case *c, int type, int n, int h, int w, int channels, int range)
     int structure = below(c, 4), narrow = c->set[0]->act == T_F16 || c->set[1]->act == T_F16, most = narrow && range > 4 ? 4 : range;
     for (size_t j = 0; j < count; j++) {
         double x = c->values == RANDOM ? random_value(c) : c->values == STRUCTURED ? structured_value(c, structure, j, count, constant)
-                 : ldexp(random_value(c), below(c, 2 * most + 1) - most);
+                 : hostile_value(c, most);
         p[j] = both_hold(c, type, x);
     }
     return t;
@@ -111,6 +121,7 @@ Tensor out_acc(Case *c, int acc, int type, int n, int h, int w, int channels)
     return acc ? in(c, type, n, h, w, channels) : out(c, type, n, h, w, channels);
 }
 
+Weight frozen(Case *c, int o, int k, int i) { return weight(c, o, k, i); }
 Weight weight(Case *c, int o, int k, int i) { return (Weight){ .t = in(c, ACT, o, k, k, i) }; }
 
 /* ---- results ---- */

@@ -1,5 +1,5 @@
 /* case_norm.c - group and layer norm. Cancellation in x - mean and in the backward sums is what makes them delicate; Num follows it. */
-#include "check.h"
+#include "check/check.h"
 
 /* Statistics of one set are taken over `count` elements at place(j); a group norm has n*g of them, a layer norm a row each. */
 typedef struct {
@@ -47,7 +47,7 @@ static Tensor stat(Case *c, Tensor x, int groups, const Num *values)
 static Tensor draw_x(Case *c, int *groups)
 {
     int each = dim(c, 320);
-    *groups = below(c, 3) ? dim(c, 32) : 0;
+    *groups = among(c, 0, 2) ? dim(c, 32) : 0;
     int channels = each * (*groups ? *groups : 1), n = dim(c, 3), h = dim(c, 33), w = dim(c, 33);
     Tensor x = in_range(c, ACT, n, h, w, channels, 8);
     double shift = one_of(c, (const double[]){ 0, 0, 1, -8, 100 }, 5);
@@ -55,16 +55,22 @@ static Tensor draw_x(Case *c, int *groups)
     return x;
 }
 
-void case_norm(Case *c)
+void draw_norm(Case *c)
 {
     int groups;
     c->left /= 64;
     Tensor x = draw_x(c, &groups), gamma = in_range(c, ACT, 1, 1, 1, x.c, 6), beta = in_range(c, ACT, 1, 1, 1, x.c, 6);
     double eps = one_of(c, (const double[]){ 1e-5, 1e-6, 1e-3 }, 3);
-    Norm k = norm_of(x, groups);
     c->op = op_norm(out(c, ACT, x.n, x.h, x.w, x.c), stat(c, x, groups, NULL), stat(c, x, groups, NULL), x, gamma, beta, groups, below(c, 2), eps);
-    Num *y = want(c, 0), *mean = want(c, 1), *rstd = want(c, 2);
-    statistics(c, &k, eps, mean, rstd);
+}
+
+void define_norm(Case *c)
+{
+    Tensor x = c->op.x[0], gamma = c->op.x[1], beta = c->op.x[2];
+    Norm   k = norm_of(x, c->op.a.groups);
+    Num   *y = want(c, 0), *mean = want(c, 1), *rstd = want(c, 2);
+    statistics(c, &k, c->op.a.eps, mean, rstd);
+#pragma omp parallel for if (tensor_count(x) > WORTH_THREADS)
     for (int s = 0; s < k.sets; s++)
         for (size_t j = 0; j < k.count; j++) {
             size_t p = norm_place(&k, s, j), channel = p % (size_t)x.c;
@@ -87,11 +93,17 @@ static Backward draw_backward(Case *c)
     c->left /= 64;
     Tensor x = draw_x(c, &groups);
     b.k = norm_of(x, groups), b.silu = below(c, 2);
-    b.dy = in_range(c, ACT, x.n, x.h, x.w, x.c, 6), b.gamma = in_range(c, ACT, 1, 1, 1, x.c, 6), b.beta = in_range(c, ACT, 1, 1, 1, x.c, 6);
+    b.dy = in_range(c, below(c, 4) ? ACT : ACC, x.n, x.h, x.w, x.c, 6);
+    b.gamma = in_range(c, ACT, 1, 1, 1, x.c, 6), b.beta = in_range(c, ACT, 1, 1, 1, x.c, 6);
     Num *mean = hold(c, (size_t)b.k.sets * sizeof(Num)), *rstd = hold(c, (size_t)b.k.sets * sizeof(Num));
     statistics(c, &b.k, 1e-5, mean, rstd);
     b.mean = stat(c, x, groups, mean), b.rstd = stat(c, x, groups, rstd);
     return b;
+}
+
+static Backward backward_of(const Op *op)
+{
+    return (Backward){ norm_of(op->x[1], op->a.groups), op->x[0], op->x[2], op->x[3], op->x[4], op->x[5], op->a.silu };
 }
 
 /* At place p of set s: hat = (x - mean) rstd, and g = dy f'(z), z = gamma hat + beta; of SiLU f' = q (1 + z (1 - q)), q = logistic(z). */
@@ -105,42 +117,57 @@ static Num backward_at(const Backward *b, int s, size_t p, Num *hat)
     return num_mul(g, num_mul(q, num_add(num(1), num_mul(z, num_sub(num(1), q)))));
 }
 
-/* dx = rstd (g gamma - mean(g gamma) - hat mean(g gamma hat)) */
-void case_norm_dx(Case *c)
+void draw_norm_dx(Case *c)
 {
     Backward b = draw_backward(c);
     Tensor x = b.k.x;
     int acc = below(c, 2);
     c->op = op_norm_dx(out_acc(c, acc, ACT, x.n, x.h, x.w, x.c), b.dy, x, b.gamma, b.beta, b.mean, b.rstd, b.k.groups, b.silu, acc);
-    Num *dx = want(c, 0), hat, count = num((double)b.k.count);
-    for (int s = 0; s < b.k.sets; s++) {
-        Sum first = { 0 }, second = { 0 };
-        for (size_t j = 0; j < b.k.count; j++) {
-            size_t p = norm_place(&b.k, s, j);
-            Num g = num_mul(backward_at(&b, s, p, &hat), num(at(b.gamma, p % (size_t)x.c)));
-            sum_add(&first, g), sum_add(&second, num_mul(g, hat));
-        }
-        Num mean_g = num_div(total(c, first), count), mean_gh = num_div(total(c, second), count);
-        for (size_t j = 0; j < b.k.count; j++) {
-            size_t p = norm_place(&b.k, s, j);
-            Num g = num_mul(backward_at(&b, s, p, &hat), num(at(b.gamma, p % (size_t)x.c)));
-            dx[p] = accumulate(c, 0, p, num_mul(num(at(b.rstd, (size_t)s)), num_sub(num_sub(g, mean_g), num_mul(hat, mean_gh))));
-        }
+}
+
+/* dx = rstd (g gamma - mean(g gamma) - hat mean(g gamma hat)) */
+static void define_norm_dx_of(Case *c, const Backward *b, int s, Num *dx)
+{
+    Sum first = { 0 }, second = { 0 };
+    Num hat, count = num((double)b->k.count);
+    for (size_t j = 0; j < b->k.count; j++) {
+        size_t p = norm_place(&b->k, s, j);
+        Num g = num_mul(backward_at(b, s, p, &hat), num(at(b->gamma, p % (size_t)b->k.x.c)));
+        sum_add(&first, g), sum_add(&second, num_mul(g, hat));
+    }
+    Num mean_g = num_div(total(c, first), count), mean_gh = num_div(total(c, second), count);
+    for (size_t j = 0; j < b->k.count; j++) {
+        size_t p = norm_place(&b->k, s, j);
+        Num g = num_mul(backward_at(b, s, p, &hat), num(at(b->gamma, p % (size_t)b->k.x.c)));
+        dx[p] = accumulate(c, 0, p, num_mul(num(at(b->rstd, (size_t)s)), num_sub(num_sub(g, mean_g), num_mul(hat, mean_gh))));
     }
 }
 
-/* dgamma = sum g hat, dbeta = sum g, over all places of a channel */
-void case_norm_dw(Case *c)
+void define_norm_dx(Case *c)
+{
+    Backward b = backward_of(&c->op);
+    Num     *dx = want(c, 0);
+#pragma omp parallel for if (tensor_count(b.k.x) > WORTH_THREADS)
+    for (int s = 0; s < b.k.sets; s++) define_norm_dx_of(c, &b, s, dx);
+}
+
+void draw_norm_dw(Case *c)
 {
     Backward b = draw_backward(c);
     Tensor x = b.k.x;
     int acc = below(c, 2);
     Tensor to_gamma = out_acc(c, acc, ACC, 1, 1, 1, x.c), to_beta = out_acc(c, acc, ACC, 1, 1, 1, x.c);
     c->op = op_norm_dw(to_gamma, to_beta, b.dy, x, b.gamma, b.beta, b.mean, b.rstd, b.k.groups, b.silu, acc);
+}
+
+/* dgamma = sum g hat, dbeta = sum g, over all places of a channel */
+void define_norm_dw(Case *c)
+{
+    Backward b = backward_of(&c->op);
     Sum *dgamma = sums(c, c->op.y[0]), *dbeta = sums(c, c->op.y[1]);
     for (int s = 0; s < b.k.sets; s++)
         for (size_t j = 0; j < b.k.count; j++) {
-            size_t p = norm_place(&b.k, s, j), channel = p % (size_t)x.c;
+            size_t p = norm_place(&b.k, s, j), channel = p % (size_t)b.k.x.c;
             Num hat, g = backward_at(&b, s, p, &hat);
             sum_add(&dgamma[channel], num_mul(g, hat)), sum_add(&dbeta[channel], g);
         }

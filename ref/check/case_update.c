@@ -1,7 +1,7 @@
 /* case_update.c - gradient norm and optimizer steps. What must not change (after a bad gradient; the rest of ctl) is exact. */
-#include "check.h"
+#include "check/check.h"
 
-void case_sumsq(Case *c)
+void draw_sumsq(Case *c)
 {
     c->left /= 64;
     int count = dim(c, 1280) * dim(c, 64), bad = below(c, 3) == 0;
@@ -9,11 +9,17 @@ void case_sumsq(Case *c)
     ((double *)ctl.p)[CTL_BAD] = below(c, 4) == 0;
     if (bad) ((double *)g.p)[below(c, count)] = one_of(c, (const double[]){ INFINITY, -INFINITY, NAN }, 3);
     c->op = op_sumsq(ctl, g);
-    Num *y = want(c, 0);
+}
+
+void define_sumsq(Case *c)
+{
+    Tensor ctl = c->op.y[0], g = c->op.x[0];
+    Num   *y = want(c, 0);
+    int    bad = 0;
     for (int j = 0; j < CTL_COUNT; j++) y[j] = num(at(ctl, (size_t)j));
     Sum s = { 0 };
     sum_mul(&s, at(ctl, CTL_SUMSQ), 1);
-    for (int j = 0; j < count; j++) sum_mul(&s, at(g, (size_t)j), at(g, (size_t)j));
+    for (size_t j = 0; j < tensor_count(g); j++) sum_mul(&s, at(g, j), at(g, j)), bad |= !isfinite(at(g, j));
     y[CTL_SUMSQ] = bad ? num_any() : total(c, s);
     if (bad) y[CTL_BAD] = num(1);
 }
@@ -60,7 +66,7 @@ static void sgd(const Rule *r, Num *w, Num *m, Num g)
     *w = stepped(r, *w, *m);
 }
 
-void case_update(Case *c)
+void draw_update(Case *c)
 {
     c->left /= 256;
     int count = dim(c, 1280) * dim(c, 16), group = below(c, CTL_COUNT - CTL_LR), bad = below(c, 5) == 0;
@@ -74,10 +80,16 @@ void case_update(Case *c)
     if (bad)
         for (int j = 0; j < count; j++) ((double *)work.p)[j] = 0.5;
     c->op = op_update(w, m, v, work, g, ctl, kind, group, 0.9, 0.99, 1e-8, below(c, 2) ? 0.01 : 0);
+}
 
-    Rule r = rule_of(&c->op);
+void define_update(Case *c)
+{
+    Tensor w = c->op.y[0], m = c->op.y[1], v = c->op.y[2], work = c->op.y[3], g = c->op.x[0];
+    Update kind = (Update)c->op.a.kind;
+    int    bad = at(c->op.x[1], CTL_BAD) != 0;
+    Rule   r = rule_of(&c->op);
     Num *want_w = want(c, 0), *want_m = want(c, 1), *want_v = v.p ? want(c, 2) : NULL, *want_work = want(c, 3), none;
-    for (size_t j = 0; j < (size_t)count; j++) {
+    for (size_t j = 0; j < tensor_count(w); j++) {
         want_w[j] = num(at(w, j)), want_m[j] = num(at(m, j));
         if (want_v) want_v[j] = num(at(v, j));
         want_work[j] = num(at(work, j));

@@ -1,5 +1,5 @@
 /* case_linear.c - linear and its gradients: each output is one sum of products, rounded by any set in any order. */
-#include "check.h"
+#include "check/check.h"
 
 void draw_parts(Case *c)
 {
@@ -33,15 +33,22 @@ void sum_parts(const Case *c, Sum *s)
     }
 }
 
-void case_linear(Case *c)
+void draw_linear(Case *c)
 {
     int i = dim(c, 1280), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4);
     Tensor x = in(c, ACT, n, h, w, i);
-    c->op = op_linear(out(c, ACT, n, h, w, o), x, weight(c, o, 1, i), NONE, NONE, NONE);
+    c->op = op_linear(out(c, ACT, n, h, w, o), x, frozen(c, o, 1, i), NONE, NONE, NONE);
     draw_parts(c);
-    Sum *s = sums(c, c->op.y[0]);
-    for (size_t row = 0; row < (size_t)n * (size_t)h * (size_t)w; row++)
-        for (int j = 0; j < o; j++) sum_dot(&s[row * (size_t)o + (size_t)j], (double *)x.p + row * (size_t)i, values_at(c->op.w.t, j, 0, 0), i, c->op.a.scale);
+}
+
+void define_linear(Case *c)
+{
+    Tensor y = c->op.y[0], x = c->op.x[0], w = c->op.w.t;
+    Sum   *s = sums(c, y);
+    long   rows = (long)(tensor_count(y) / (size_t)y.c);
+#pragma omp parallel for if (rows * y.c > WORTH_THREADS)
+    for (long row = 0; row < rows; row++)
+        for (int o = 0; o < y.c; o++) sum_dot(&s[row * y.c + o], (double *)x.p + row * x.c, values_at(w, o, 0, 0), x.c, c->op.a.scale);
     sum_parts(c, s);
     want_sums(c, 0, s);
 }
@@ -49,33 +56,48 @@ void case_linear(Case *c)
 /* s (rows,i) += scale dy (rows,o) w (o,i) */
 static void sum_dx(Sum *s, Tensor dy, Tensor w, double scale)
 {
-    for (size_t row = 0; row < tensor_count(dy) / (size_t)dy.c; row++)
+    long rows = (long)(tensor_count(dy) / (size_t)dy.c);
+#pragma omp parallel for if (rows * w.c > WORTH_THREADS)
+    for (long row = 0; row < rows; row++)
         for (int o = 0; o < dy.c; o++)
-            for (int i = 0; i < w.c; i++) sum_mul(&s[row * (size_t)w.c + (size_t)i], scale * at(dy, row * (size_t)dy.c + (size_t)o), values_at(w, o, 0, 0)[i]);
+            for (int i = 0; i < w.c; i++) sum_mul(&s[row * w.c + i], scale * at(dy, (size_t)(row * dy.c + o)), values_at(w, o, 0, 0)[i]);
 }
 
-void case_linear_dx(Case *c)
+void draw_linear_dx(Case *c)
 {
-    int i = dim(c, 1280), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2);
-    c->op = op_linear_dx(out_acc(c, acc, ACT, n, h, w, i), in(c, ACT, n, h, w, o), weight(c, o, 1, i), scale_of(c), acc);
-    Sum *s = sums(c, c->op.y[0]);
-    sum_dx(s, c->op.x[0], c->op.w.t, c->op.a.scale);
+    int i = dim(c, 1280), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2), type = below(c, 4) ? ACT : ACC;
+    c->op = op_linear_dx(out_acc(c, acc, type, n, h, w, i), in(c, ACT, n, h, w, o), frozen(c, o, 1, i), scale_of(c), acc);
     for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
         int r = one_of(c, (const double[]){ 1, 3, 4, 8, 16 }, 5);
         c->op.seg[k] = (Seg){ in(c, ACT, n, h, w, r), weight(c, r, 1, i), scale_of(c), 0 };
-        sum_dx(s, c->op.seg[k].x, c->op.seg[k].w.t, c->op.seg[k].scale);
     }
+}
+
+void define_linear_dx(Case *c)
+{
+    Sum *s = sums(c, c->op.y[0]);
+    sum_dx(s, c->op.x[0], c->op.w.t, c->op.a.scale);
+    for (int k = 0; k < MAX_SEG; k++)
+        if (c->op.seg[k].x.p) sum_dx(s, c->op.seg[k].x, c->op.seg[k].w.t, c->op.seg[k].scale);
     want_sums(c, 0, s);
 }
 
-void case_linear_dw(Case *c)
+void draw_linear_dw(Case *c)
 {
     int w = dim(c, 1280), i = dim(c, 513), o = dim(c, 513), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2);
     Tensor dy = in(c, ACT, n, h, w, o), x = in(c, ACT, n, h, w, i);
     c->op = op_linear_dw(out_acc(c, acc, ACC, o, 1, 1, i), dy, x, scale_of(c), acc);
-    Sum *s = sums(c, c->op.y[0]);
-    for (size_t row = 0; row < (size_t)n * (size_t)h * (size_t)w; row++)
-        for (int j = 0; j < o; j++)
-            for (int k = 0; k < i; k++) sum_mul(&s[j * i + k], c->op.a.scale * at(dy, row * (size_t)o + (size_t)j), at(x, row * (size_t)i + (size_t)k));
+}
+
+void define_linear_dw(Case *c)
+{
+    Tensor dy = c->op.x[0], x = c->op.x[1];
+    Sum   *s = sums(c, c->op.y[0]);
+    size_t rows = tensor_count(dy) / (size_t)dy.c;
+#pragma omp parallel for if (tensor_count(c->op.y[0]) > WORTH_THREADS)
+    for (int o = 0; o < dy.c; o++)
+        for (size_t row = 0; row < rows; row++)
+            for (int i = 0; i < x.c; i++)
+                sum_mul(&s[(long)o * x.c + i], c->op.a.scale * at(dy, row * (size_t)dy.c + (size_t)o), at(x, row * (size_t)x.c + (size_t)i));
     want_sums(c, 0, s);
 }

@@ -5,8 +5,8 @@
  *
  * A sum of k rounded terms is off by about sqrt k u sum|terms| when roundings are as good as independent (Higham & Mary 2019), at worst by k u sum|terms|,
  * in any order. Random data get (8 + sqrt k); other data, where terms and so roundings repeat, (8 + k); 8 is for a fixed number of roundings besides. */
-#ifndef NUM_H
-#define NUM_H
+#ifndef CHECK_NUM_H
+#define CHECK_NUM_H
 #include <math.h>
 #include <stddef.h>
 
@@ -56,9 +56,14 @@ static inline void sum_add(Sum *s, Num a) { s->v += a.v, s->m += fabs(a.v), s->e
 static inline void sum_mul(Sum *s, double a, double b) { s->v += a * b, s->m += fabs(a * b), s->k++; }
 static inline void sum_dot(Sum *s, const double *a, const double *b, int k, double scale)
 {
-    double v = 0, m = 0;
-    for (int j = 0; j < k; j++) v += a[j] * b[j], m += fabs(a[j] * b[j]);
-    s->v += scale * v, s->m += fabs(scale) * m, s->k += (size_t)k;
+    enum { LANES = 8 };                                 /* partial sums side by side become vector code */
+    double v[LANES] = { 0 }, m[LANES] = { 0 };
+    int    j = 0;
+    for (; j + LANES <= k; j += LANES)
+        for (int l = 0; l < LANES; l++) v[l] += a[j + l] * b[j + l], m[l] += fabs(a[j + l] * b[j + l]);
+    for (; j < k; j++) v[0] += a[j] * b[j], m[0] += fabs(a[j] * b[j]);
+    for (int l = 0; l < LANES; l++) s->v += scale * v[l], s->m += fabs(scale) * m[l];
+    s->k += (size_t)k;
 }
 static inline Num sum_num(Sum s, int repeats)
 {

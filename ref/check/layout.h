@@ -1,0 +1,45 @@
+/* layout.h - a case as one image of memory on a set: every tensor a view, scratch and packed weights beside them, and bytes between that nobody may write.
+ *
+ * So "inputs are untouched, padding is untouched, nothing is written outside" is one comparison of the image before and after. */
+#ifndef CHECK_LAYOUT_H
+#define CHECK_LAYOUT_H
+#include "check/check.h"
+
+typedef struct {
+    const void *from;                                   /* p in the case */
+    const char *role;
+    Tensor      t;                                      /* on the set */
+    size_t      begin, end;                             /* bytes of the image */
+} Placed;
+
+enum { KEEP, RESULT, FREE };
+typedef struct {
+    Set     *set;
+    Op       op;
+    char    *pool;                                      /* where the image lies on the set */
+    uint8_t *before, *kind;                             /* the image, and what each byte is: KEEP, RESULT, FREE */
+    size_t   size;
+    Placed   placed[32];
+    int      count;
+} Layout;
+
+void lay_out(Layout *l, Case *c, Set *set);
+int  layout_load(Layout *l);                            /* image to the set, weights packed: 0, or -1 and err() */
+int  layout_run(Layout *l, uint8_t *after);             /* load, run, and the image back: 0, or -1 and err() */
+void layout_close(Layout *l);
+
+/* Element j of the contiguous case in a view, and in an image that came back. */
+size_t element(Tensor t, size_t j);
+static inline double result(const Layout *l, const uint8_t *after, Tensor y, size_t j)
+{
+    return type_get(y.type, after + ((char *)y.p - l->pool), element(y, j));
+}
+
+typedef struct {
+    const char *name;
+    size_t      at;                                     /* of the Tensor in Op */
+} Role;
+enum { ROLES = 20 };
+extern const Role roles[ROLES];                         /* y0..y3 first */
+static inline Tensor *role_tensor(Op *op, int role) { return (Tensor *)((char *)op + roles[role].at); }
+#endif

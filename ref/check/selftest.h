@@ -1,0 +1,21 @@
+/* selftest.h - every op of a kernel set on random calls, or on those of SD 1.5, against its definition: `sdlora selftest`, tests/checkops.
+ *
+ * Two sets get the same numbers and each is held against the definition, worked out anew in plain loops of doubles (case_*.c) within bounds that follow from
+ * the data (num.h); so what they differ by is bounded too, and an error that they share is seen. */
+#ifndef CHECK_SELFTEST_H
+#define CHECK_SELFTEST_H
+#include <stdbool.h>
+#include <stdio.h>
+
+typedef struct {
+    const char *set, *against, *op;                     /* against NULL: ref64, or none in a bench; op NULL: all */
+    int         seed, cases, number;                    /* number: this case alone, -1: all */
+    bool        full;                                   /* the calls of SD 1.5 at 512x768 in place of random ones */
+    bool        repeat, bench, list;                    /* in place of the comparison */
+    int         threads;                                /* of a bench; 0: one a processor */
+} SelftestConfig;
+
+/* Writes what came of it to `out` as TAP, with a line that repeats each failure. Ops that failed; or -1 and err(): nothing was tested. */
+int selftest(const SelftestConfig *config, FILE *out);
+int selftest_bench(const SelftestConfig *config, FILE *out);             /* bench.c: a table; 0, or -1 and err() */
+#endif
