@@ -71,8 +71,8 @@ void draw_embed(Case *c)
 {
     c->left /= 64;
     int channels = dim(c, 768), t = dim(c, 77), n = dim(c, 4), v = 1 + below(c, 50), e = below(c, 2) ? 1 + below(c, 4) : 0;
-    Tensor ids = ids_below(c, n, t, v + e), table = frozen(c, v, 1, channels).t, extra = e ? in(c, ACC, e, 1, 1, channels) : NONE;
-    Tensor position = maybe(c, in(c, ACT, 1, 1, t, channels));
+    Tensor ids = ids_below(c, n, t, v + e), table = in_frozen(c, v, 1, 1, channels), extra = e ? in(c, ACC, e, 1, 1, channels) : NONE;
+    Tensor position = maybe(c, in_frozen(c, 1, 1, t, channels));
     c->op = op_embed(out(c, ACT, n, 1, t, channels), ids, table, extra, position);
 }
 

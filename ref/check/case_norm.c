@@ -51,7 +51,7 @@ static Tensor draw_x(Case *c, int *groups)
     int channels = each * (*groups ? *groups : 1), n = dim(c, 3), h = dim(c, 33), w = dim(c, 33);
     Tensor x = in_range(c, ACT, n, h, w, channels, 8);
     double shift = one_of(c, (const double[]){ 0, 0, 1, -8, 100 }, 5);
-    for (size_t j = 0; j < tensor_count(x); j++) ((double *)x.p)[j] = ldexp(rint(ldexp(at(x, j), 8)), -8) + shift;
+    for (size_t j = 0; j < tensor_count(x); j++) ((double *)x.p)[j] = both_hold(c, ACT, ldexp(rint(ldexp(at(x, j), 8)), -8) + shift);
     return x;
 }
 

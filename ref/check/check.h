@@ -41,12 +41,14 @@ double scale_of(Case *c);                               /* 1, or another factor 
 Tensor in(Case *c, int type, int n, int h, int w, int channels);
 Tensor in_range(Case *c, int type, int n, int h, int w, int channels, int range);
 Tensor in_positive(Case *c, int type, int n, int h, int w, int channels, int range);
+double both_hold(const Case *c, int type, double x);    /* x, rounded to what both sets hold */
 Tensor in_values(Case *c, int type, int n, int h, int w, int channels, const Num *values);      /* these, rounded: saved statistics */
 Tensor ids_below(Case *c, int n, int t, int count);     /* (n,1,t,1) of T_I32, 0..count-1 */
 Tensor out(Case *c, int type, int n, int h, int w, int channels);                               /* NaN: nobody may read it */
 Tensor out_acc(Case *c, int acc, int type, int n, int h, int w, int channels);                  /* acc: values to add to */
 Weight weight(Case *c, int o, int k, int i);
-Weight frozen(Case *c, int o, int k, int i);            /* a weight that may be stored in a type of its own */
+Tensor in_frozen(Case *c, int n, int h, int w, int channels);           /* of act, f16 or bf16, as frozen weights are */
+Weight frozen(Case *c, int o, int k, int i);
 static inline Tensor maybe(Case *c, Tensor t) { return below(c, 2) ? t : NONE; }
 
 /* ---- working out ---- */

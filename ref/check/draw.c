@@ -39,7 +39,7 @@ double scale_of(Case *c) { return one_of(c, (const double[]){ 1, 1, 0.5, -1.75, 
 
 static Type type_on(const Set *set, int type) { return type == ACT || type == WORK ? set->act : type == ACC ? set->acc : (Type)type; }
 
-static double both_hold(const Case *c, int type, double x)
+double both_hold(const Case *c, int type, double x)
 {
     double space;
     for (int k = 0; k < 2; k++) type_set(type_on(c->set[k], type), &space, 0, x), x = type_get(type_on(c->set[k], type), &space, 0);
@@ -77,7 +77,7 @@ Tensor in_range(Case *c, int type, int n, int h, int w, int channels, int range)
     Tensor t = empty(c, type, n, h, w, channels);
     double *p = t.p, constant = ldexp(1 + rng_uniform(&c->rng), below(c, 3) - 2);
     size_t count = tensor_count(t);
-    int structure = below(c, 4), narrow = c->set[0]->act == T_F16 || c->set[1]->act == T_F16, most = narrow && range > 4 ? 4 : range;
+    int structure = below(c, 4), narrow = type == T_F16 || c->set[0]->act == T_F16 || c->set[1]->act == T_F16, most = narrow && range > 4 ? 4 : range;
     for (size_t j = 0; j < count; j++) {
         double x = c->values == RANDOM ? random_value(c) : c->values == STRUCTURED ? structured_value(c, structure, j, count, constant)
                  : hostile_value(c, most);
@@ -121,7 +121,16 @@ Tensor out_acc(Case *c, int acc, int type, int n, int h, int w, int channels)
     return acc ? in(c, type, n, h, w, channels) : out(c, type, n, h, w, channels);
 }
 
-Weight frozen(Case *c, int o, int k, int i) { return weight(c, o, k, i); }
+
+/* act, or a narrower type, where both sets take a frozen weight of it. */
+static int frozen_type(Case *c)
+{
+    Type type = below(c, 2) ? T_F16 : T_BF16;
+    int  taken = op_weight_type(c->set[0], type) == type && op_weight_type(c->set[1], type) == type;
+    return below(c, 3) == 0 && taken ? (int)type : ACT;
+}
+Tensor in_frozen(Case *c, int n, int h, int w, int channels) { return in(c, frozen_type(c), n, h, w, channels); }
+Weight frozen(Case *c, int o, int k, int i) { return (Weight){ .t = in_frozen(c, o, k, k, i) }; }
 Weight weight(Case *c, int o, int k, int i) { return (Weight){ .t = in(c, ACT, o, k, k, i) }; }
 
 /* ---- results ---- */

@@ -163,10 +163,10 @@ int check_like(Case *c, Set *set, Set *reference)
 /* A role whose numbers are read: any input that is no id, and what is added to. A set may work y and lse of a backward attention out again. */
 static Tensor *read_tensor(Case *c)
 {
-    Tensor *found[ROLES];
+    Tensor *found[OP_TENSORS];
     int     count = 0;
-    for (int k = 0; k < ROLES; k++) {
-        Tensor *t = role_tensor(&c->op, k);
+    for (int k = 0; k < OP_TENSORS; k++) {
+        Tensor *t = op_tensor(&c->op, k);
         int     added_to = c->op.acc || c->op.kind == OP_SUMSQ || c->op.kind == OP_UPDATE;
         int     saved = c->op.kind == OP_ATTN_DX && (k == OUTPUTS + 4 || k == OUTPUTS + 5);
         if (t->p && t->type != T_I32 && t->type != (Type)WORK && !saved && (k >= OUTPUTS || added_to)) found[count++] = t;

@@ -5,13 +5,8 @@
 
 enum { SETS = 8, POOL = 64 << 20, ROW = 4096, GUARD = 64, CANARY = 0xa5 };    /* 0xa5a5...: a small number in every type, no NaN */
 
-#define ROLE(name, field) { name, offsetof(Op, field) }
-const Role roles[ROLES] = {
-    ROLE("y0", y[0]), ROLE("y1", y[1]), ROLE("y2", y[2]), ROLE("y3", y[3]),
-    ROLE("x0", x[0]), ROLE("x1", x[1]), ROLE("x2", x[2]), ROLE("x3", x[3]), ROLE("x4", x[4]), ROLE("x5", x[5]),
-    ROLE("w", w.t), ROLE("bias", bias), ROLE("row", row), ROLE("res", res),
-    ROLE("seg0.x", seg[0].x), ROLE("seg1.x", seg[1].x), ROLE("seg2.x", seg[2].x),
-    ROLE("seg0.w", seg[0].w.t), ROLE("seg1.w", seg[1].w.t), ROLE("seg2.w", seg[2].w.t),
+const char *const role_names[OP_TENSORS] = {
+    "y0", "y1", "y2", "y3", "x0", "x1", "x2", "x3", "x4", "x5", "w", "bias", "row", "res", "seg0.x", "seg1.x", "seg2.x", "seg0.w", "seg1.w", "seg2.w",
 };
 static int is_kernel(OpKind kind, int role) { return role == 10 || role >= 17 || (kind == OP_CONV_DW && role == 0); }
 
@@ -48,7 +43,7 @@ static Type type_on(const Set *set, Type type) { return type == (Type)ACT || typ
  * kernel are contiguous: a view of a weight is a range of its outputs. */
 static Placed place(Layout *l, Case *c, int role, Tensor t)
 {
-    Placed p = { .from = t.p, .role = roles[role].name };
+    Placed p = { .from = t.p, .role = role_names[role] };
     t.type = type_on(l->set, t.type);
     if (!c->plain && !is_kernel(l->op.kind, role) && below(c, 3)) t.ld += (size_t)below(c, 9);
     t.img = (size_t)t.h * (size_t)t.w * t.ld;
@@ -68,8 +63,8 @@ size_t element(Tensor t, size_t j)
 
 static void place_all(Layout *l, Case *c)
 {
-    for (int k = 0; k < ROLES; k++) {
-        Tensor *t = role_tensor(&l->op, k);
+    for (int k = 0; k < OP_TENSORS; k++) {
+        Tensor *t = op_tensor(&l->op, k);
         if (!t->p) continue;
         if (t->type == (Type)WORK && l->set->act == l->set->acc) { *t = NONE; continue; }
         int j = 0;                                      /* two roles on the same memory stay so: y may be x, res may be y */

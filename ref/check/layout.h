@@ -35,11 +35,5 @@ static inline double result(const Layout *l, const uint8_t *after, Tensor y, siz
     return type_get(y.type, after + ((char *)y.p - l->pool), element(y, j));
 }
 
-typedef struct {
-    const char *name;
-    size_t      at;                                     /* of the Tensor in Op */
-} Role;
-enum { ROLES = 20 };
-extern const Role roles[ROLES];                         /* y0..y3 first */
-static inline Tensor *role_tensor(Op *op, int role) { return (Tensor *)((char *)op + roles[role].at); }
+extern const char *const role_names[OP_TENSORS];        /* of op_tensor(op, k) */
 #endif

@@ -27,10 +27,10 @@ static int refuse_tensors(const Op *op, Set *set, const char *fixed)
         char *optional = strchr(role, '?');
         if (optional) *optional = 0;
         int k = 0;
-        while (k < ROLES && strcmp(roles[k].name, role)) k++;
-        CHECK(k < ROLES, "no role is called %s", role);
+        while (k < OP_TENSORS && strcmp(role_names[k], role)) k++;
+        CHECK(k < OP_TENSORS, "no role is called %s", role);
         Op bad = *op;
-        Tensor *t = role_tensor(&bad, k);
+        Tensor *t = op_tensor(&bad, k);
         if (!t->p && optional) continue;
         for (int d = 0; d < 4; d++) {
             if (!strchr(dims, letters[d])) continue;
