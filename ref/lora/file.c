@@ -110,14 +110,13 @@ static int take_module(LoraFile *f, const Find *find, int n)
 static int read_alpha(LoraFileModule *m, const LoraFile *f, Json *config, const char *front)
 {
     const SafetensorsEntry *e = m->part[LORA_ALPHA];
-    int                     rslora = 0;
     m->alpha = m->rank;
     if (e && e->count != 1) return err("%s: %s: expected one number, found %zu", f->path, e->name, e->count);
     if (e && safetensors_read(f->tensors[0], e, T_F64, &m->alpha)) return -1;
-    if (!e && config) peft_alpha(&m->alpha, &rslora, config, front, m->path.s);
-    if (!isfinite(m->alpha)) return err("%s: %s: expected a finite number, found %g", f->path, e ? e->name : "alpha", m->alpha);
+    if (!isfinite(m->alpha)) return err("%s: %s: expected a finite number, found %g", f->path, e->name, m->alpha);
     if (m->alpha == 0) m->alpha = m->rank;              /* kohya's word for "not given" */
-    m->scale = !m->rank ? 1 : m->alpha / (rslora ? sqrt(m->rank) : m->rank);
+    m->scale = m->rank ? m->alpha / m->rank : 1;
+    if (!e && config) m->scale = peft_scale(&m->alpha, m->rank, config, front, m->path.s);
     return 0;
 }
 
@@ -240,7 +239,7 @@ int lora_file_check(const LoraFile *f, int unmatched)
     const char *what = NULL, *tensor = f->other ? f->other->name : "";
     for (int k = 0; k < f->files; k++)
         for (int i = 0; i < f->tensors[k]->count && !what; i++) what = lora_foreign(tensor = f->tensors[k]->entry[i].name);
-    if (what && (f->others || strstr(what, "SDXL"))) return err("%s: %s: this is of %s, which is not known here", f->path, tensor, what);
+    if (what && (f->others || strncmp(what, "a LoRA for", 10) == 0)) return err("%s: %s: this is of %s, which is not known here", f->path, tensor, what);
     if (f->files == 0 || (!f->modules && !f->others)) return err("%s: expected a LoRA, found no tensor", f->path);
     if (!f->modules) return err("%s: %s: expected a LoRA in kohya's, PEFT's, diffusers' or cloneofsimo's layout", f->path, f->other->name);
     if (!f->others || unmatched) return 0;

@@ -5,7 +5,7 @@
  *
  *     alpha   the tensor; without one what PEFT's configuration notes for the module, in adapter_config.json or as diffusers flattens it into the metadata
  *             (lora_adapter_metadata); else, and where it is 0, the rank
- *     scale   alpha / rank, with PEFT's rslora alpha / sqrt(rank); 1 for a LoKr without a rank
+ *     scale   alpha / rank, with PEFT's rslora alpha / sqrt(rank); of a LoKr of whole matrices 1, in PEFT's layout what the noted rank gives
  *
  * Tensors that belong to no module are counted, not refused: the caller knows whether that is wrong (lora_file_check). */
 #ifndef LORA_FILE_H

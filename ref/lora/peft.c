@@ -1,6 +1,7 @@
 #include "lora/peft.h"
 #include "nn/weights.h"
 #include <ctype.h>
+#include <math.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,13 +39,19 @@ static int try_key(void *context, const char *key, double value)
     return 0;
 }
 
-void peft_alpha(double *alpha, int *rslora, Json *j, const char *front, const char *path)
+/* The number of the first key of a pattern that fits, else `otherwise`. */
+static double by_pattern(Json *j, Name key, const char *path, double otherwise)
 {
     Search s = { .path = path };
-    Name   pattern = name("%salpha_pattern", front), plain = name("%slora_alpha", front), lycoris = name("%salpha", front);
-    *alpha = json_double(j, plain.s, json_double(j, lycoris.s, *alpha));
-    *rslora = json_bool(j, name("%suse_rslora", front).s, 0);
-    json_each_double(j, pattern.s, try_key, &s);
-    if (s.bad) json_fail(j, pattern.s, "expected regular expressions as POSIX has them, found %.80s", s.bad);
-    if (s.found) *alpha = s.value;
+    json_each_double(j, key.s, try_key, &s);
+    if (s.bad) json_fail(j, key.s, "expected regular expressions as POSIX has them, found %.80s", s.bad);
+    return s.found ? s.value : otherwise;
+}
+
+double peft_scale(double *alpha, int rank, Json *j, const char *front, const char *path)
+{
+    Name plain = name("%slora_alpha", front), lycoris = name("%salpha", front), r = name("%sr", front);
+    *alpha = by_pattern(j, name("%salpha_pattern", front), path, json_double(j, plain.s, json_double(j, lycoris.s, rank)));
+    double noted = rank ? rank : by_pattern(j, name("%srank_pattern", front), path, json_double(j, r.s, 0));
+    return noted <= 0 ? 1 : *alpha / (json_bool(j, name("%suse_rslora", front).s, 0) ? sqrt(noted) : noted);
 }

@@ -6,6 +6,7 @@
 #define LORA_PEFT_H
 #include "io/json.h"
 
-/* *alpha: as it was, where nothing is noted; *rslora: the scale is alpha / sqrt(rank). front: "" or "unet.", before the names. Failures latch in j. */
-void peft_alpha(double *alpha, int *rslora, Json *j, const char *front, const char *path);
+/* The scale of a module: alpha / rank, with use_rslora alpha / sqrt(rank). *alpha: what is noted, else the rank. rank: that of its tensors, 0 where they have
+ * none: then the one that is noted. front: "" or "unet.", before the names. Failures latch in j. */
+double peft_scale(double *alpha, int rank, Json *j, const char *front, const char *path);
 #endif
