@@ -26,7 +26,7 @@ static void test_page(void **state)
     char       *text = text_of(manual_page);
     const char *at = text;
     for (int n = 0; all_commands[n]; n++)
-        for (int k = 0; k < all_commands[n]->count; k++) {
+        for (int k = all_commands[n]->shared; k < all_commands[n]->count; k++) {
             const Option *option = &all_commands[n]->options[k];
             char          head[80];
             snprintf(head, sizeof head, option->group ? ".SS %s\n" : ".TP\n\\fB\\-\\-%s\\fR", option->group ? option->group : option->name);

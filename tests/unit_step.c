@@ -14,7 +14,7 @@ static const char model[] = "golden/tiny-sd";
 enum { N = 2, H = 24, W = 16, C = 4 };
 
 /* One step on ref in the given mode: gradients (malloc'd), their number, and what the arena took. */
-static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepMemory *took)
+static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepCost *took)
 {
     Pipeline p;
     Lora     lora;
@@ -43,7 +43,7 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepMem
     assert_int_equal(step_pass(&p.tape, &p.model, &lora, &b, mode, 0.5, loss), 0);
     assert_true(loss[0] > 0 && loss[1] > 0);
     free(text);
-    took->activations = p.tape.arena.peak_bottom, took->gradients = p.tape.arena.peak_top;
+    took->activations = p.tape.arena.peak_bottom, took->scratch = 0, took->gradients = p.tape.arena.peak_top;
     *count = lora.params.count;
     double *g = malloc(*count * sizeof *g);
     assert_non_null(g);
@@ -55,11 +55,11 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepMem
 
 static void check_mode(TapeMode mode, const LoraRules *rules)
 {
-    StepMemory took, planned;
+    StepCost took, planned;
     size_t     count;
     free(run(mode, rules, &count, &took));
-    assert_int_equal(step_memory(&planned, model, set_open("ref"), rules, N, H, W, 77, mode), 0);
-    assert_int_equal(planned.activations, took.activations);
+    assert_int_equal(step_cost(&planned, model, set_open("ref"), rules, N, H, W, 77, mode), 0);
+    assert_int_equal(planned.activations + planned.scratch, took.activations);
     assert_int_equal(planned.gradients, took.gradients);
     assert_int_equal(planned.trainable, 4 * count * sizeof(float));
 }
@@ -80,7 +80,7 @@ static void test_checkpointing(void **state)
     const LoraRules *rules[] = { &all, &unet_only, &text_only };
     (void)state;
     for (int i = 0; i < 3; i++) {
-        StepMemory kept, again;
+        StepCost kept, again;
         size_t     n, m;
         double    *a = run(TAPE_TRAIN, rules[i], &n, &kept), *b = run(TAPE_CHECKPOINT, rules[i], &m, &again);
         assert_int_equal(n, m);

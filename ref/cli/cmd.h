@@ -4,7 +4,7 @@
 #include "base/version.h"
 #include "check/selftest.h"
 #include "diffusion/sample_config.h"
-#include "train/config.h"
+#include "train/plan.h"
 #include <stdio.h>
 
 typedef struct {
@@ -14,6 +14,7 @@ typedef struct {
 
 /* The work itself: main.c has parsed and checked the configuration. 0, or -1 and err(). */
 int cmd_train(const TrainConfig *config);               /* or 1: stopped by a signal, everything saved */
+int cmd_plan(const PlanConfig *config);
 int cmd_sample(const SampleConfig *config);
 int cmd_info(const InfoConfig *config);
 int cmd_selftest(const SelftestConfig *config);

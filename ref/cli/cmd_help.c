@@ -38,8 +38,20 @@ void help_docs(FILE *out)
     for (int k = 0; all_commands[k]; k++) fputc('\n', out), options_markdown(out, all_commands[k]);
 }
 
+/* "train, sample or info" */
+static const char *command_names(char list[256])
+{
+    size_t used = 0;
+    for (int k = 0; all_commands[k]; k++) {
+        used += (size_t)snprintf(list + used, 256 - used, "%s%s", k == 0 ? "" : all_commands[k + 1] ? ", " : " or ", all_commands[k]->name);
+        CHECK(used < 256, "the list of commands is too long: %s", list);
+    }
+    return list;
+}
+
 int help_about(FILE *out, int argc, char **argv)
 {
+    char list[256];
     if (argc == 0) return help_overview(out), 0;
     if (argc > 2) return err("help: COMMAND or COMMAND OPTION was expected, and then \"%s\"", argv[2]);
     for (int k = 0; all_commands[k]; k++) {
@@ -48,5 +60,5 @@ int help_about(FILE *out, int argc, char **argv)
         const Option *option = options_find(all_commands[k], argv[1] + strspn(argv[1], "-"));
         return option ? options_explain(out, all_commands[k], option), 0 : -1;
     }
-    return err("help: train, sample, info or selftest was expected, not \"%s\"", argv[0]);
+    return err("help: %s was expected, not \"%s\"", command_names(list), argv[0]);
 }

@@ -22,6 +22,17 @@ static int train(int argc, char **argv)
     return status;
 }
 
+static int plan(int argc, char **argv)
+{
+    PlanConfig config;
+    int        asked = options_parse(&plan_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    int status = plan_config_check(&config) ? USAGE : cmd_plan(&config) ? FAILED : DONE;
+    toml_close(config.train.config_file);
+    return status;
+}
+
 static int sample(int argc, char **argv)
 {
     SampleConfig config;
@@ -71,18 +82,30 @@ static int version(int argc, char **argv)
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
-} commands[] = { { "train", train }, { "sample", sample }, { "info", info }, { "selftest", self_test },
+} commands[] = { { "train", train }, { "plan", plan }, { "sample", sample }, { "info", info }, { "selftest", self_test },
                { "help", help }, { "docs", docs }, { "version", version },
                { "--help", help }, { "-h", help }, { "--version", version } };
 
+/* "train, sample and info": the names before those that are options. */
+static const char *list_commands(char list[256], const char *last)
+{
+    size_t used = 0;
+    for (size_t k = 0; commands[k].name[0] != '-'; k++) {
+        int end = commands[k + 1].name[0] == '-';
+        used += (size_t)snprintf(list + used, 256 - used, "%s%s", k == 0 ? "" : end ? last : ", ", commands[k].name);
+        CHECK(used < 256, "the list of commands is too long: %s", list);
+    }
+    return list;
+}
+
 int main(int argc, char **argv)
 {
+    char   list[256];
     size_t k = 0, count = sizeof commands / sizeof *commands;
     int    status = USAGE;
     while (argc > 1 && k < count && strcmp(argv[1], commands[k].name)) k++;
-    if (argc < 2) err("a command was expected: train, sample, info, selftest, help, docs or version (`sdlora --help` says more)");
-    else if (k == count)
-        err("\"%s\": no such command; there are train, sample, info, selftest, help, docs and version (`sdlora --help` says more)", argv[1]);
+    if (argc < 2) err("a command was expected: %s (`sdlora --help` says more)", list_commands(list, " or "));
+    else if (k == count) err("\"%s\": no such command; there are %s (`sdlora --help` says more)", argv[1], list_commands(list, " and "));
     else status = commands[k].run(argc - 2, argv + 2);
     if (status == DONE && (fflush(stdout) || ferror(stdout))) err("standard output: cannot be written"), status = FAILED;
     if (status == FAILED || status == USAGE) fprintf(stderr, "sdlora: %s\n", err_text());

@@ -71,7 +71,7 @@ static void page_command(FILE *out, const Command *command)
     fprintf(out, "\n");
     snprintf(line, sizeof line, "It %s.", command->summary);
     print_filled(out, line);
-    for (int k = 0; k < command->count; k++) {
+    for (int k = command->shared; k < command->count; k++) {
         if (command->options[k].group) fprintf(out, ".SS %s\n", command->options[k].group);
         else page_option(out, &command->options[k]);
     }

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 #include "diffusion/sample_config.h"
 #include "train/config.h"
+#include "train/plan.h"
 
 #define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
 
@@ -157,7 +158,7 @@ static const Option train_options[] = {
     { AT(dump_steps), .kind = OPT_INT, .value = "1", .low = 1, .high = 10000, .help = "Steps of which --dump writes a file" },
 
     { .group = "Settings" },
-    { AT(config_file), .kind = OPT_SETTINGS, .help = "Take options from this TOML file",
+    { AT(config_file), .alias = "config", .kind = OPT_SETTINGS, .help = "Take options from this TOML file",
       .more = "A line an option: network_dim = 16, output_name = \"mochi\", shuffle_caption = true, resolution = [512, 768]. Lines may be grouped "
               "under [names]. What the command line says wins. docs/examples has two such files." },
 
@@ -170,13 +171,24 @@ static const Option train_options[] = {
     { AT(dry_run), .kind = OPT_FLAG, .help = "Say what the run would do and all that is wrong with it, and stop",
       .more = "Reads every picture and caption and the model's configuration, but none of its weights: pictures that cannot be read, captions that are too "
               "long, buckets and what is cut off, steps, memory, and what will be written. Exit status 0: nothing is wrong." },
-};
 #undef AT
+
+    /* from here on of `plan`, whose configuration begins with that of `train` */
+#define AT(field) .name = #field, .offset = offsetof(PlanConfig, field)
+    { .group = "What is not there yet" },
+    { AT(images), .kind = OPT_TEXT, .word = "NxR,...", .unset = "those of --train_data_dir", .help = "Pictures x repeats of each concept, as in 96x10,259x10",
+      .more = "They stand for pictures of the size of --resolution, in place of --train_data_dir." },
+    { .group = "Machine" },
+    { AT(vram), .kind = OPT_TEXT, .word = "SIZE", .value = "8GB", .help = "A card's memory: does it hold the run?" },
+    { AT(rate), .kind = OPT_REAL, .low = 0.000001, .high = 1000000, .unset = "no time is told", .help = "Steps a second: how long does it take?" },
+#undef AT
+};
+enum { PLAN_ROWS = 5 };                                 /* the last of them, headings included */
 
 const Command train_command = {
     .name = "train", .summary = "teaches a Stable Diffusion model a subject or a style, as a LoRA",
     .usage = "--pretrained_model_name_or_path PATH --train_data_dir DIR [options]",
-    .options = train_options, .count = ROWS(train_options), .size = sizeof(TrainConfig),
+    .options = train_options, .count = ROWS(train_options) - PLAN_ROWS, .size = sizeof(TrainConfig),
     .lesson = "Example\n"
               "  pictures/10_mochi holds 20 pictures; a caption reads \"mochi, smile, forest\".\n"
               "    sdlora train --model model.safetensors --train_data_dir pictures --output_name mochi \\\n"
@@ -191,6 +203,23 @@ const Command train_command = {
               "How strong is the LoRA?\n"
               "  A layer W becomes W + alpha/rank x B A: here 8/16, so what B A learns counts half. With twice the\n"
               "  rank and the same alpha it would count a quarter: raise alpha, or the learning rate, with it.\n"
+};
+
+/* ---- plan ---- */
+
+const Command plan_command = {
+    .name = "plan", .summary = "tells what a training would take: memory by kind, work, steps, time",
+    .usage = "--model MODEL [--images NxR,...] [options of train]",
+    .options = train_options, .count = ROWS(train_options), .shared = ROWS(train_options) - PLAN_ROWS, .size = sizeof(PlanConfig),
+    .lesson = "All options of train are options of plan, and a settings file of train is one of plan; neither the\n"
+              "pictures nor the model need be there. MODEL is a folder, or sd15, sd20-base, sd20, sd21-base, sd21.\n"
+              "\n"
+              "Examples\n"
+              "  Does Stable Diffusion 1.5 at 512x768, rank 32, fit a card of 8 GB, and with what?\n"
+              "    sdlora plan --model sd15 --set ref16 --resolution 512,768 --network_dim 32 --gradient_checkpointing\n"
+              "  A whole job, on a machine that does 2.53 steps a second:\n"
+              "    sdlora plan --config docs/examples/portrait-2080.toml --model sd15 --images 96x10,259x10 \\\n"
+              "        --set ref16 --rate 2.53\n"
 };
 
 /* ---- sample ---- */
@@ -327,4 +356,4 @@ const Command selftest_command = {
               "  A line that begins with \"ok\" is an operation; a failure says with which options it is repeated.\n"
 };
 
-const Command *const all_commands[] = { &train_command, &sample_command, &info_command, &selftest_command, NULL };
+const Command *const all_commands[] = { &train_command, &plan_command, &sample_command, &info_command, &selftest_command, NULL };

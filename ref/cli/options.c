@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 96, MAX_LINE = OPTION_LINE };
+enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 128, MAX_LINE = OPTION_LINE };
 
 /* ---- names ---- */
 
@@ -350,7 +350,7 @@ static int check_required(const Parse *p)
 {
     for (int k = 0; k < p->command->count; k++) {
         const Option *option = &p->command->options[k];
-        if (option->required && !p->seen[k]) return err("--%s: is required (%s)", option->name, option->help);
+        if (option->required && k >= p->command->shared && !p->seen[k]) return err("--%s: is required (%s)", option->name, option->help);
     }
     return 0;
 }
@@ -423,7 +423,7 @@ void option_line(char line[OPTION_LINE], const Option *option)
 void options_help(FILE *out, const Command *command)
 {
     fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s %s\n", command->name, command->summary, command->name, command->usage);
-    for (int k = 0; k < command->count; k++) {
+    for (int k = command->shared; k < command->count; k++) {
         const Option *option = &command->options[k];
         char          line[MAX_LINE] = "";
         if (option->group) {
@@ -463,7 +463,7 @@ static void print_cell(FILE *out, const char *text)
 void options_markdown(FILE *out, const Command *command)
 {
     fprintf(out, "## sdlora %s\n\nIt %s.\n\n```\nsdlora %s %s\n```\n", command->name, command->summary, command->name, command->usage);
-    for (int k = 0; k < command->count; k++) {
+    for (int k = command->shared; k < command->count; k++) {
         const Option *option = &command->options[k];
         char          line[MAX_LINE] = "";
         if (option->group) {

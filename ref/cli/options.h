@@ -46,11 +46,12 @@ typedef struct {
     const char   *usage;                                /* what follows the command's name */
     const Option *options;
     int           count;
+    int           shared;                               /* the first rows are another command's: taken here, too, but explained there and not required */
     size_t        size;                                 /* of its config struct */
     const char   *lesson;                               /* closes the help: worked example, and how the numbers hang together */
 } Command;
 
-extern const Command train_command, sample_command, info_command, selftest_command;     /* option_table.c */
+extern const Command train_command, plan_command, sample_command, info_command, selftest_command;     /* option_table.c */
 extern const Command *const all_commands[];             /* ended by NULL */
 
 /* Fills *config, of command->size bytes, with the defaults and then from argv[0..argc). 0; 1: help was asked for, *config is not ready; -1 and err().

@@ -153,6 +153,47 @@ int concepts_open(Concepts *concepts, const char *folder, const char *endings, P
     return status;
 }
 
+/* One concept of `count` pictures. */
+static int count_concept(Concepts *c, int count, int repeats, int w, int h)
+{
+    char folder[32];
+    snprintf(folder, sizeof folder, "%d_%d", repeats, c->concepts + 1);
+    if (grow(&c->concept, c->concepts, sizeof *c->concept)) return -1;
+    Concept *concept = &c->concept[c->concepts++];
+    *concept = (Concept){ keep(folder), keep(folder), repeats, c->pictures, count, 0 };
+    if (!concept->folder || !concept->name) return -1;
+    Picture *more = realloc(c->picture, (size_t)(c->pictures + count) * sizeof *more);
+    if (!more) return err("no memory for a list of %d", c->pictures + count);
+    c->picture = more;
+    for (int i = 0; i < count; i++) {
+        Picture *p = &c->picture[c->pictures++];
+        *p = (Picture){ keep(""), keep(""), c->concepts - 1, 0, w, h };
+        if (!p->path || !p->caption) return -1;
+    }
+    return 0;
+}
+
+int concepts_count(Concepts *concepts, const char *counts, int w, int h)
+{
+    enum { MOST = 10000000 };
+    int status = 0;
+    *concepts = (Concepts){ .folder = keep(counts) };
+    if (!concepts->folder) return -1;
+    for (const char *at = counts; !status; at++) {
+        char *end;
+        long  count = isdigit((unsigned char)*at) ? strtol(at, &end, 10) : 0, repeats = 0;
+        if (count > 0 && *end == 'x' && isdigit((unsigned char)end[1])) repeats = strtol(end + 1, &end, 10);
+        if (count < 1 || count > MOST - concepts->pictures || repeats < 1 || repeats > MAX_REPEATS || (*end && *end != ','))
+            status = err("%s: pictures x repeats of each concept were expected, as in 96x10,259x10", counts);
+        else status = count_concept(concepts, (int)count, (int)repeats, w, h);
+        if (status || !*end) break;
+        at = end;
+    }
+    if (!status && concepts_samples(concepts) < 0) status = -1;
+    if (status) concepts_close(concepts);
+    return status;
+}
+
 void concepts_close(Concepts *concepts)
 {
     for (int i = 0; i < concepts->concepts; i++) free(concepts->concept[i].folder), free(concepts->concept[i].name);

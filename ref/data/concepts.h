@@ -38,6 +38,10 @@ typedef struct {
  * out. 0, or -1 and err(), a line that names the folder or file, what is wrong and how to put it right: nothing can be trained on, or, where problems is
  * NULL, the first problem; nothing is left to close. */
 int  concepts_open(Concepts *concepts, const char *folder, const char *endings, Problems *problems);
+
+/* What is not there, by its counts: "96x10,259x10" is two concepts, 96 pictures shown 10 times, 259 shown 10 times, each of w x h pixels, without a caption.
+ * 0, or -1 and err(). */
+int  concepts_count(Concepts *concepts, const char *counts, int w, int h);
 void concepts_close(Concepts *concepts);
 
 /* Reads every picture to its end, several at once: those that cannot be read are left out. 0, or -1 and err(). */

@@ -1,6 +1,6 @@
 /* ref16: ref, rounded to the f16 grid after each op. Activations and frozen weights are stored as f16, parameters, moments, statistics and the loss as f32.
- * Each f16 tensor of a call gets a place without gaps in scratch, where it is widened, which is exact; ref computes there, in f32; what it put out is rounded
- * once. So this set says what numbers mean where products are taken of f16 and summed in f32, as by tensor cores. */
+ * Each f16 tensor of a call but its weight gets a place without gaps in scratch, where it is widened, which is exact; ref computes there, in f32; what it put
+ * out is rounded once. So this set says what numbers mean where products are taken of f16 and summed in f32, as by tensor cores. */
 #include "base/err.h"
 #include "ops/ops.h"
 #include "ops/sets.h"
@@ -11,6 +11,13 @@ static Set *ref;
 
 static size_t place_bytes(Tensor t) { return (tensor_count(t) * type_size(T_F32) + ALIGN - 1) / ALIGN * ALIGN; }
 
+/* Frozen weights and tables: ref takes them as they are. */
+static int is_frozen(OpKind kind, int k)
+{
+    enum { W = 10, TABLE = 5, POSITION = 7 };           /* of op_tensor */
+    return k == W || (kind == OP_EMBED && (k == TABLE || k == POSITION));
+}
+
 /* The call as ref gets it: f16 tensors without gaps, in f32, at `scratch` and on, or, where that is NULL, nowhere. Returns the bytes that they take. */
 static size_t widened(Op *wide, const Op *op, char *scratch)
 {
@@ -18,7 +25,7 @@ static size_t widened(Op *wide, const Op *op, char *scratch)
     *wide = *op;
     for (int k = 0; k < OP_TENSORS; k++) {
         Tensor *t = op_tensor(wide, k);
-        if (!t->p || t->type != T_F16) continue;
+        if (!t->p || t->type != T_F16 || is_frozen(op->kind, k)) continue;
         *t = tensor_of(scratch ? scratch + bytes : t->p, T_F32, t->n, t->h, t->w, t->c);
         bytes += place_bytes(*t);
     }
@@ -54,7 +61,7 @@ static int run(Set *set, const Op *op)
     for (int k = 0; k < OP_TENSORS; k++) {
         const Tensor *from = op_tensor(&narrow, k);
         int           read = k >= OUTPUTS || op->acc || op->kind == OP_UPDATE;          /* a bad update leaves what it would have written */
-        if (from->p && from->type == T_F16 && read) convert(*op_tensor(&wide, k), *from);
+        if (from->p && from->type == T_F16 && read && !is_frozen(op->kind, k)) convert(*op_tensor(&wide, k), *from);
     }
     if (ref->run(ref, &wide)) return -1;
     for (int k = 0; k < OUTPUTS; k++)

@@ -1,6 +1,7 @@
 #include "train/dry_run.h"
 #include "base/err.h"
 #include "io/file.h"
+#include "train/plan.h"
 #include "train/preview.h"
 #include "train/trainer.h"
 #include <errno.h>
@@ -113,7 +114,7 @@ static int look(Look *l, const TrainConfig *config)
     if (look_at_pictures(l) || look_at_model(l) || look_at_inputs(l) || look_at_output(l)) return -1;
     if (!l->pictures || !l->model) return 0;
     int before = l->problems.count;
-    l->planned = trainer_plan(&l->trainer, &l->problems) == 0;
+    l->planned = trainer_plan(&l->trainer, &l->problems) == 0 && trainer_fit(&l->trainer) == 0;
     if (!l->planned) return l->trainer.concepts.pictures || l->problems.count == before ? note(l, -1) : 0;
     LoraRules rules = trainer_lora_rules(config);
     l->lora = lora_attach(&l->trainer.lora, &l->trainer.pipeline.model, &rules) == 0;
@@ -155,46 +156,6 @@ static void print_captions(FILE *out, const Look *l)
     }
 }
 
-/* Share of a resized picture that is cut away. */
-static double cut_away(const BucketFit *f, BucketSize size) { return 1 - (double)size.w * size.h / ((double)f->w * f->h); }
-
-/* Is the picture itself smaller than what is asked of it? */
-static int enlarged(const BucketFit *f, const Picture *p) { return f->w > p->w || f->h > p->h; }
-
-/* Bucket b, or all of them where b is -1; nothing for a bucket without pictures. Returns how many samples it has. */
-static int print_bucket(FILE *out, const Trainer *t, int b)
-{
-    int    pictures = 0, samples = 0, larger = 0, batch = t->config->train_batch_size;
-    double cut = 0, most = 0;
-    char   name[32] = "all";
-    for (int i = 0; i < t->concepts.pictures; i++) {
-        if (b >= 0 && t->fit[i].bucket != b) continue;
-        double share = cut_away(&t->fit[i], t->buckets.size[t->fit[i].bucket]);
-        pictures++, samples += t->repeats[i], larger += enlarged(&t->fit[i], &t->concepts.picture[i]);
-        cut += share;
-        if (share > most) most = share;
-    }
-    if (b >= 0) snprintf(name, sizeof name, "%dx%d", t->buckets.size[b].w, t->buckets.size[b].h);
-    int batches = b < 0 ? t->epoch_batches : (samples + batch - 1) / batch;
-    if (pictures)
-        fprintf(out, "%-11s  %8d  %8d  %8d  %8.1f%%  %8.1f%%  %8d\n", name, pictures, samples, batches, 100 * cut / pictures, 100 * most, larger);
-    return samples;
-}
-
-/* A bucket whose samples are no multiple of the batch size ends with a smaller batch: nothing is left out. */
-static void print_buckets(FILE *out, const Trainer *t)
-{
-    int used = 0, smaller = 0;
-    fprintf(out, "\n%-11s  %8s  %8s  %8s  %9s  %9s  %8s\n", t->config->enable_bucket ? "bucket" : "size", "pictures", "samples", "batches", "cut off",
-            "at most", "enlarged");
-    for (int b = 0; b < t->buckets.count; b++) {
-        int samples = print_bucket(out, t, b);
-        used += samples > 0, smaller += samples % t->config->train_batch_size > 0;
-    }
-    if (used > 1) print_bucket(out, t, -1);
-    if (smaller) fprintf(out, "             %d of these end%s an epoch with a batch of fewer pictures\n", smaller, smaller == 1 ? "s" : "");
-}
-
 /* The picture that loses most, and every one that is shown larger than it is, while there are few. */
 static void print_extremes(FILE *out, const Trainer *t)
 {
@@ -202,58 +163,16 @@ static void print_extremes(FILE *out, const Trainer *t)
     int    count = 0, worst = 0;
     double most = 0;
     for (int i = 0; i < t->concepts.pictures; i++) {
-        double share = cut_away(&t->fit[i], t->buckets.size[t->fit[i].bucket]);
+        double share = plan_cut_away(&t->fit[i], t->buckets.size[t->fit[i].bucket]);
         if (share > most) most = share, worst = i;
-        count += enlarged(&t->fit[i], &t->concepts.picture[i]);
+        count += plan_enlarged(&t->fit[i], &t->concepts.picture[i]);
     }
     const Picture *p = &t->concepts.picture[worst];
     if (most >= 0.001) fprintf(out, "cut off most %s, %dx%d: %.1f%%\n", p->path, p->w, p->h, 100 * most);
     for (int i = 0; i < t->concepts.pictures && count <= FEW; i++) {
         p = &t->concepts.picture[i];
-        if (enlarged(&t->fit[i], p)) fprintf(out, "enlarged     %s, %dx%d to %dx%d\n", p->path, p->w, p->h, t->fit[i].w, t->fit[i].h);
+        if (plan_enlarged(&t->fit[i], p)) fprintf(out, "enlarged     %s, %dx%d to %dx%d\n", p->path, p->w, p->h, t->fit[i].w, t->fit[i].h);
     }
-}
-
-static void print_lora(FILE *out, const Trainer *t)
-{
-    const TrainConfig *c = t->config;
-    const Lora        *l = &t->lora;
-    size_t             numbers = 0;
-    int                convolutions = 0, text = 0;
-    for (int i = 0; i < l->params.params; i++) {
-        const Param *p = &l->params.param[i];
-        numbers += (size_t)p->o * (size_t)p->k * (size_t)p->k * (size_t)p->i;
-    }
-    for (int i = 0; i < l->modules; i++) {
-        convolutions += !layer_is_linear(l->module[i].layer);
-        text += l->module[i].adapter.group == l->text_group;
-    }
-    fprintf(out, "\nLoRA         %d modules: %d in the UNet, %d in the text encoder\n", l->modules, l->modules - text, text);
-    fprintf(out, "             %d linear, rank %d, alpha %g: what they learn counts %g times\n", l->modules - convolutions, c->network_dim, c->network_alpha,
-            c->network_alpha / c->network_dim);
-    if (convolutions)
-        fprintf(out, "             %d convolutions, rank %d, alpha %g: %g times\n", convolutions, c->conv_dim, c->conv_alpha, c->conv_alpha / c->conv_dim);
-    fprintf(out, "             %zu trainable numbers, %.3g MB as %s\n", numbers, (double)(numbers * type_size(c->save_precision)) / 1e6,
-            type_name(c->save_precision));
-}
-
-static void print_steps(FILE *out, const Trainer *t)
-{
-    static const char *const way[] = { [LR_CONSTANT] = "constant", [LR_CONSTANT_WITH_WARMUP] = "constant", [LR_LINEAR] = "linear to 0",
-                                       [LR_COSINE] = "cosine to 0" };
-    const TrainConfig *c = t->config;
-    int                warmup = train_config_warmup(c, t->steps);
-    fprintf(out, "\nan epoch     %d samples in %d batches of up to %d", concepts_samples(&t->concepts), t->epoch_batches, c->train_batch_size);
-    if (c->gradient_accumulation_steps > 1) fprintf(out, ", %d of them a step", c->gradient_accumulation_steps);
-    fprintf(out, ": %d steps\n", t->epoch_steps);
-    fprintf(out, "the run      %d steps: %.4g epochs\n", t->steps, (double)t->steps / t->epoch_steps);
-    fprintf(out, "rate        ");
-    if (!c->network_train_text_encoder_only) fprintf(out, " UNet %g", c->unet_lr);
-    if (!c->network_train_unet_only) fprintf(out, "%s text encoder %g", c->network_train_text_encoder_only ? "" : ",", c->text_encoder_lr);
-    fprintf(out, "; %s", way[c->lr_scheduler]);
-    if (warmup) fprintf(out, " after %d steps of warm-up", warmup);
-    fprintf(out, "\nmemory       %.0f MB%s\n", (double)step_memory_total(&t->memory) / (1 << 20),
-            t->mode == TAPE_CHECKPOINT ? ", with gradient checkpointing" : "");
 }
 
 static void print_saves(FILE *out, const Trainer *t)
@@ -282,9 +201,9 @@ static void print_plan(FILE *out, const Look *l)
         fprintf(out, "%smodel        %s, made for %dx%d; sides are multiples of %d\n", t->concepts.pictures ? "" : "\n",
                 t->config->pretrained_model_name_or_path, m->native_w, m->native_h, checkpoint_step(m));
     }
-    if (l->planned) print_buckets(out, t), print_extremes(out, t);
-    if (l->lora) print_lora(out, t);
-    if (l->planned) print_steps(out, t), print_saves(out, t);
+    if (l->planned) plan_print_buckets(out, t), print_extremes(out, t);
+    if (l->lora) plan_print_lora(out, t);
+    if (l->planned) plan_print_steps(out, t), plan_print_memory(out, t), print_saves(out, t);
     fputc('\n', out);
 }
 

@@ -29,10 +29,10 @@ static void print_plan(const Trainer *t)
 
 static void print_memory(const Trainer *t)
 {
-    const StepMemory *m = &t->memory;
-    const double      mb = 1 << 20;
-    fprintf(stderr, "memory       %.0f MB: weights %.0f, trainable %.0f, activations %.0f, gradients %.0f%s\n", (double)step_memory_total(m) / mb,
-            (double)m->weights / mb, (double)m->trainable / mb, (double)m->activations / mb, (double)m->gradients / mb,
+    const StepCost *c = &t->cost;
+    const double    mb = 1 << 20;
+    fprintf(stderr, "memory       %.0f MB: weights %.0f, trainable %.0f, activations %.0f, scratch %.0f, gradients %.0f%s\n", (double)step_memory(c) / mb,
+            (double)c->weights / mb, (double)c->trainable / mb, (double)c->activations / mb, (double)c->scratch / mb, (double)c->gradients / mb,
             t->mode == TAPE_TRAIN                  ? ""
             : t->config->gradient_checkpointing ? "; gradient checkpointing"
                                                 : "; gradient checkpointing, for memory is short");

@@ -1,4 +1,5 @@
 #include "train/step.h"
+#include "ops/null_count.h"
 #include <stdlib.h>
 
 /* Text states: computed, in the mode of what trains the text encoder, or given. */
@@ -27,36 +28,77 @@ int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatc
     return tape_backward(t) || set->sync(set) ? -1 : 0;
 }
 
-/* ---- memory ---- */
+/* ---- cost ---- */
 
-size_t step_memory_total(const StepMemory *m) { return m->weights + m->trainable + m->activations + m->gradients; }
-
-static int replay(StepMemory *m, Checkpoint *model, Set *set, const LoraRules *rules, const StepBatch *b, TapeMode mode)
+size_t step_memory(const StepCost *c)
 {
-    Lora   lora;
-    Tape   tape;
-    double loss;
+    size_t bottom = c->activations + c->scratch;
+    return c->weights + c->trainable + (bottom > c->before ? bottom : c->before) + c->gradients;
+}
+
+/* FLOPs since the last call. */
+static double flops(const Set *null, double *before)
+{
+    double now = null_count(null)->cost.flops, since = now - *before;
+    *before = now;
+    return since;
+}
+
+/* What comes before the first step: each picture through the autoencoder and, where the text encoder is frozen, each caption through it. */
+static size_t encoding(Tape *t, const Checkpoint *model, const StepBatch *b)
+{
+    int factor = vae_factor(&model->vae.config);
+    t->arena.peak_bottom = 0;
+    tape_reset(t, TAPE_INFER);
+    vae_encode(t, &model->vae, tape_new(t, t->set->act, 1, factor * b->h, factor * b->w, 3));
+    tape_reset(t, TAPE_INFER);
+    if (b->text) clip_forward(t, &model->clip, tape_new(t, T_I32, 1, 1, b->tokens, 1));
+    return t->arena.peak_bottom;
+}
+
+static int replay(StepCost *c, Tape *t, const Checkpoint *model, Lora *lora, const StepBatch *b, TapeMode mode)
+{
+    const ParamUpdate update = { .step = 1 };
+    const NullCount  *count = null_count(t->set);
+    double            loss, before = 0;
+    if (step_pass(t, model, lora, b, TAPE_INFER, 1, &loss)) return -1;
+    c->forward = flops(t->set, &before);
+    if (step_pass(t, model, lora, b, mode, 1, &loss)) return -1;
+    c->backward = flops(t->set, &before) - c->forward;
+    c->scratch = count->end == (size_t)(uintptr_t)t->arena.base + t->arena.peak_bottom ? count->scratch : 0;
+    c->activations = t->arena.peak_bottom - c->scratch;
+    c->gradients = t->arena.peak_top;
+    if (params_clear(&lora->params) || params_update(&lora->params, &update)) return -1;
+    c->update = flops(t->set, &before);
+    c->before = encoding(t, model, b);
+    return tape_status(t);
+}
+
+static int with_adapters(StepCost *c, Checkpoint *model, Set *null, const LoraRules *rules, const StepBatch *b, TapeMode mode)
+{
+    Lora lora;
+    Tape tape;
     if (lora_attach(&lora, model, rules)) return -1;
-    int status = tape_open(&tape, set, (size_t)1 << 46);
-    if (!status) status = step_pass(&tape, model, &lora, b, mode, 1, &loss);
-    size_t work = lora.params.work.p == lora.params.w.p ? 0 : type_size(set->act);
-    *m = (StepMemory){ weights_bytes(&model->clip.weights) + weights_bytes(&model->unet.weights) + weights_bytes(&model->vae.weights),
-                       lora.params.count * (4 * type_size(set->acc) + work), tape.arena.peak_bottom, tape.arena.peak_top };
+    size_t work = lora.params.work.p == lora.params.w.p ? 0 : type_size(null->act);
+    c->weights = weights_bytes(&model->clip.weights) + weights_bytes(&model->unet.weights) + weights_bytes(&model->vae.weights);
+    c->trainable = lora.params.count * (4 * type_size(null->acc) + work);
+    int status = tape_open(&tape, null, (size_t)1 << 46);
+    if (!status) status = replay(c, &tape, model, &lora, b, mode);
     tape_close(&tape);
     lora_detach(&lora);
     return status;
 }
 
-int step_memory(StepMemory *m, const char *path, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
+int step_cost(StepCost *c, const char *path, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
 {
     Checkpoint model;
-    Set       *set = set_null(like);
-    int        status = set ? checkpoint_describe(&model, path, set) : -1;
+    Set       *null = set_null(like);
+    int        status = null ? checkpoint_describe(&model, path, null) : -1;
     if (!status) {
-        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : set };      /* any address */
-        status = replay(m, &model, set, rules, &b, mode);
+        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : null };     /* any address */
+        status = with_adapters(c, &model, null, rules, &b, mode);
         checkpoint_close(&model);
     }
-    free(set);
+    free(null);
     return status;
 }

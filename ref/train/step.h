@@ -17,12 +17,16 @@ typedef struct {
  * mode: TAPE_TRAIN or TAPE_CHECKPOINT, the same bits. 0, or -1 and err(). */
 int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatch *b, TapeMode mode, double share, double *loss);
 
-/* Bytes that training steps like b will touch, found by replaying one without computing: exact, for the replay makes the same allocations. */
+/* What training takes, found by replaying it on a set that only counts: the same allocations are made, so the bytes are exact. */
 typedef struct {
-    size_t weights, trainable, activations, gradients;
-} StepMemory;
-size_t step_memory_total(const StepMemory *m);
+    size_t weights, trainable;                          /* frozen numbers; parameters, moments, gradients and the copy of parameters that the ops read */
+    size_t activations, scratch;                        /* the arena's bottom at its highest: these two together */
+    size_t gradients;                                   /* the arena's top at its highest */
+    size_t before;                                      /* the arena's bottom while pictures, and captions of a frozen text encoder, are encoded */
+    double forward, backward, update;                   /* FLOPs: of a batch up to its loss, of the way back, blocks that run again included; of an update */
+} StepCost;
+size_t step_memory(const StepCost *cost);               /* bytes of the set's memory that a run touches, all in all */
 
-/* model: a folder; like: the set that will run. 0, or -1 and err(). */
-int step_memory(StepMemory *m, const char *model, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
+/* model: a folder or a built-in model; like: the set that will run; n latents of h x w. 0, or -1 and err(). */
+int step_cost(StepCost *cost, const char *model, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
 #endif

@@ -64,8 +64,9 @@ static size_t free_memory(void)
     return (size_t)kilobytes * 1024;
 }
 
-/* The largest batch decides what memory a step takes, and, unless the user has, whether blocks are run again on the way back instead of kept. */
-static int open_memory(Trainer *t)
+int trainer_plan(Trainer *t, Problems *problems) { return open_buckets(t, problems) || open_plan(t) ? -1 : 0; }
+
+int trainer_measure(Trainer *t, TapeMode mode)
 {
     const TrainConfig *c = t->config;
     LoraRules          rules = trainer_lora_rules(c);
@@ -73,17 +74,19 @@ static int open_memory(Trainer *t)
     int                factor = vae_factor(&t->pipeline.model.vae.config);
     for (int i = 1; i < t->buckets.count; i++)
         if ((int64_t)t->buckets.size[i].w * t->buckets.size[i].h > (int64_t)size.w * size.h) size = t->buckets.size[i];
-    size_t available = free_memory();
-    t->mode = c->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN;
-    for (;; t->mode = TAPE_CHECKPOINT) {
-        if (step_memory(&t->memory, c->pretrained_model_name_or_path, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
-                        t->pipeline.tokenizer.length, t->mode))
-            return -1;
-        if (t->mode == TAPE_CHECKPOINT || !available || step_memory_total(&t->memory) - t->memory.weights < available / 10 * 9) return 0;
-    }
+    t->mode = mode;
+    return step_cost(&t->cost, c->pretrained_model_name_or_path, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
+                     t->pipeline.tokenizer.length, mode);
 }
 
-int trainer_plan(Trainer *t, Problems *problems) { return open_buckets(t, problems) || open_plan(t) || open_memory(t) ? -1 : 0; }
+/* Weights are in memory already. */
+int trainer_fit(Trainer *t)
+{
+    size_t available = free_memory();
+    if (trainer_measure(t, t->config->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN)) return -1;
+    if (t->mode == TAPE_CHECKPOINT || !available || step_memory(&t->cost) - t->cost.weights < available / 10 * 9) return 0;
+    return trainer_measure(t, TAPE_CHECKPOINT);
+}
 
 static int open_lora(Trainer *t)
 {
@@ -133,7 +136,7 @@ int trainer_open(Trainer *t, const TrainConfig *config)
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
     if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
-    if (opened && !trainer_plan(t, NULL) && !open_latents(t) && !open_lora(t) && !open_batch(t)) return 0;
+    if (opened && !trainer_plan(t, NULL) && !trainer_fit(t) && !open_latents(t) && !open_lora(t) && !open_batch(t)) return 0;
     if (opened) trainer_close(t);
     else concepts_close(&t->concepts);
     return -1;

@@ -40,7 +40,7 @@ typedef struct {
     int                w, h;                            /* resolution asked for, or the model's own */
     int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
     TapeMode           mode;
-    StepMemory         memory;                          /* what the largest batch takes */
+    StepCost           cost;                            /* what the largest batch takes */
     LossScale          loss_scale;
     int                lost;                            /* a loss or gradient is not finite: the weights are those before it, and no step can follow */
     TrainPosition      at;
@@ -55,9 +55,13 @@ typedef struct {
 int  trainer_open(Trainer *t, const TrainConfig *config);       /* 0, or -1 and err(); nothing is left to close */
 void trainer_close(Trainer *t);
 
-/* What the run will do: buckets, batches, steps, memory. t holds the configuration, the pictures and the model, of which a description is enough. Pictures
- * that fit no bucket are left out; where problems is NULL the first ends it. 0, or -1 and err(). A part of trainer_open. */
+/* Parts of trainer_open. t holds the configuration, the pictures and the model, of which a description is enough. 0, or -1 and err().
+ *   trainer_plan     what the run will do: buckets, batches, steps. Pictures that fit no bucket are left out; where problems is NULL the first ends it
+ *   trainer_measure  then what the largest batch takes under this mode: t->mode, t->cost
+ *   trainer_fit      the same under the mode that the options say; where memory is short, with checkpointing */
 int       trainer_plan(Trainer *t, Problems *problems);
+int       trainer_measure(Trainer *t, TapeMode mode);
+int       trainer_fit(Trainer *t);
 LoraRules trainer_lora_rules(const TrainConfig *config);
 
 /* One step from t->at, which moves on. -1 and err(): the loss or a gradient is not finite (the weights are as before the step), or no memory. */

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 #include "io/file.h"
 #include "io/image.h"
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static void check_refused(const char *words, int status, const char *text)
 static void misuse(void)
 {
     static const struct { const char *words; int status; const char *text; } cases[] = {
-        { "", 2, "a command was expected: train, sample" },
+        { "", 2, "a command was expected: train, plan, sample" },
         { "trian", 2, "\"trian\": no such command; there are train" },
         { "help trian", 2, "not \"trian\"" },
         { "version 2", 2, "takes no options" },
@@ -236,6 +237,47 @@ static void disk_trouble(void)
     check_full(TRAIN "--no_report --output_dir @/once --max_train_steps 2 --resume @/once/lora-state", "lora.safetensors", "once/lora.safetensors");
 }
 
+/* ---- planning ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };                                 /* its shadow is most of the memory */
+#elif defined(__has_feature)
+enum { SANITIZED = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+/* The number behind the first `word` of a text; -1: there is none. */
+static double number_behind(const char *text, const char *word)
+{
+    const char *found = strstr(text, word);
+    return found ? strtod(found + strlen(word), NULL) : -1;
+}
+
+/* VmHWM, as a run says at its end, is what was planned: of a job that takes more than the program itself. */
+static void memory(const char *options)
+{
+    static const char *const kinds[] = { "\n  weights", "\n  trainable", "\n  activations", "\n  scratch", "\n  gradients", "\n  host" };
+    char   words[512];
+    double planned = 0;
+    snprintf(words, sizeof words, "plan --model golden/tiny-sd --train_data_dir @/demo --resolution 128,192 --train_batch_size 4 %s", options);
+    const Said *said = sdlora(words);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) planned += number_behind(said->out, kinds[k]) / (1 << 20);
+    if (strstr(said->out, "\n  before")) planned += number_behind(said->out, "\n  before") / (1 << 20);
+    char run[600];
+    snprintf(run, sizeof run, "train --no_report --overwrite --max_train_steps 1 --output_dir @/planned %s", strstr(words, "--model"));
+    double took = number_behind(sdlora(run)->err, "peak memory ");
+    check(took > 0 && (SANITIZED || fabs(planned / took - 1) <= 0.1), "planned %.0f MB, took %.0f MB: %s", planned, took, options);
+}
+
+static void planning(void)
+{
+    put_demo("demo", 8);
+    memory("");
+    memory("--set ref16 --network_train_unet_only");
+    memory("--set ref64 --gradient_checkpointing");
+}
+
 /* ---- sampling ---- */
 
 static int larger(int a, int b) { return a > b ? a : b; }
@@ -290,6 +332,7 @@ int main(int argc, char **argv)
     cut_in_two();
     killed();
     disk_trouble();
+    planning();
     pictures();
     return cli_close();
 }
