@@ -107,7 +107,7 @@ static void tells_all_problems(void **state)
     free(text);
 
     text = dry("--train_data_dir @/bad --resolution 13 --model @/none", -1);
-    has(text, "none: no such model folder");
+    has(text, "none: no such model, neither a folder nor a file");
     assert_string_equal(err_text(), "4 problems");
     free(text);
     text = dry("--resolution 13", -1);

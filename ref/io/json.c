@@ -202,3 +202,15 @@ int json_each_double(Json *j, const char *key, int (*visit)(void *ctx, const cha
     }
     return 0;
 }
+
+int json_each_string(Json *j, const char *key, int (*visit)(void *ctx, const char *key, const char *value), void *ctx)
+{
+    const cJSON *object = need(j, key);
+    if (object && !cJSON_IsObject(object)) found(j, key, "an object", object);
+    for (const cJSON *item = object && !j->failed ? object->child : NULL; item; item = item->next) {
+        const char *value = as_string(j, item->string, item);
+        if (j->failed) return -1;
+        if (visit(ctx, item->string, value) < 0) return -1;
+    }
+    return j->failed ? -1 : 0;
+}

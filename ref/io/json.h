@@ -34,6 +34,7 @@ int json_ints(Json *j, const char *key, int *out, int max);
 int json_strings(Json *j, const char *key, const char **out, int max);
 
 /* Every member of the file's object, in order, for files that are tables of numbers (vocab.json). The callback's -1 ends it. */
+int json_each_string(Json *j, const char *key, int (*visit)(void *ctx, const char *key, const char *value), void *ctx);      /* of the object under key */
 int json_each_int(Json *j, int (*visit)(void *ctx, const char *key, int value), void *ctx);
 
 /* The same of the object at a key, whose members are numbers; nothing where it is absent. */

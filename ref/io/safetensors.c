@@ -230,7 +230,7 @@ int safetensors_read(const Safetensors *s, const SafetensorsEntry *e, Type type,
 
     /* Only pages that are wholly this tensor's. Should the advice not be taken, nothing is lost. */
     uintptr_t begin = ((uintptr_t)e->data + page - 1) / page * page, end = ((uintptr_t)e->data + e->bytes) / page * page;
-    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+    if (begin < end && !e->in_memory) madvise((void *)begin, end - begin, MADV_DONTNEED);
     return 0;
 }
 
@@ -244,20 +244,30 @@ static int dtype_of(Type type)
     return k;
 }
 
+/* The row of an entry's dtype: the type that it is stored as. */
+static int row_of(const SafetensorsEntry *e)
+{
+    int k = 0;
+    while (dtypes[k].dtype != e->dtype) k++;
+    return k;
+}
+
 static int by_layout(const void *a, const void *b)
 {
     const SafetensorsEntry *x = a, *y = b;
-    int order = dtype_of(x->type) - dtype_of(y->type);
+    int order = row_of(x) - row_of(y);
     return order ? order : strcmp(x->name, y->name);
 }
 
-/* The entries in the order of the file, with dtype, count and bytes filled in; malloc'd. */
-static SafetensorsEntry *layout(const SafetensorsEntry *entry, int count)
+static int is_float(Type type) { return type == T_F64 || type == T_F32 || type == T_F16 || type == T_BF16; }
+
+/* The entries in the order of the file, floating-point tensors stored as `as`; count filled in, and, as stored, dtype and bytes; malloc'd. */
+static SafetensorsEntry *layout(const SafetensorsEntry *entry, int count, Type as)
 {
     SafetensorsEntry *e = calloc((size_t)count + 1, sizeof *e);
     if (!e) return err("no memory for a table of %d tensors", count), NULL;
     for (int i = 0; i < count; i++) {
-        int k = dtype_of(entry[i].type);
+        int k = dtype_of(as != T_COUNT && is_float(entry[i].type) ? as : entry[i].type);
         e[i] = entry[i];
         e[i].dtype = dtypes[k].dtype, e[i].count = 1;
         for (int d = 0; d < e[i].rank; d++) e[i].count *= (size_t)e[i].shape[d];
@@ -325,27 +335,49 @@ static char *header_of(size_t *length, const SafetensorsEntry *e, int count, con
     return header;
 }
 
-int safetensors_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
+/* Data of one type as another, a piece at a time. */
+static void put_converted(FileOut *f, Type type, Type from, const void *data, size_t count)
+{
+    enum { CHUNK = 4096 };
+    double aligned[CHUNK], converted[CHUNK];            /* any element fits */
+    for (size_t i = 0; i < count; i += CHUNK) {
+        size_t n = count - i < CHUNK ? count - i : CHUNK;
+        memcpy(aligned, (const char *)data + i * type_size(from), n * type_size(from));
+        type_convert(type, converted, from, aligned, n);
+        file_put(f, converted, n * type_size(type));
+    }
+}
+
+int safetensors_write_as(const char *path, Type type, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
 {
     size_t length = 0;
-    SafetensorsEntry *e = layout(entry, count);
+    SafetensorsEntry *e = layout(entry, count, type);
     char *header = e ? header_of(&length, e, count, pair, pairs) : NULL;
     FileOut *f = header ? file_create(path) : NULL;
     if (f) {
         uint64_t size = length;
         file_put(f, &size, 8);
         file_put(f, header, length);
-        for (int i = 0; i < count; i++) file_put(f, e[i].data, e[i].bytes);
+        for (int i = 0; i < count; i++) {
+            Type stored = dtypes[row_of(&e[i])].type;
+            if (stored == e[i].type) file_put(f, e[i].data, e[i].bytes);
+            else put_converted(f, stored, e[i].type, e[i].data, e[i].count);
+        }
     }
     free(header);
     free(e);
     return f ? file_commit(f) : -1;
 }
 
+int safetensors_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
+{
+    return safetensors_write_as(path, T_COUNT, entry, count, pair, pairs);
+}
+
 int safetensors_hash(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count)
 {
     SHA2_CTX ctx;
-    SafetensorsEntry *e = layout(entry, count);
+    SafetensorsEntry *e = layout(entry, count, T_COUNT);
     if (!e) return -1;
     SHA256Init(&ctx);
     for (int i = 0; i < count; i++) SHA256Update(&ctx, e[i].data, e[i].bytes);
@@ -368,7 +400,7 @@ int safetensors_hash_range(char hex[HASH_SIZE], const SafetensorsEntry *entry, i
     SHA2_CTX ctx;
     size_t length = 0;
     uint64_t at = 0, end = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
-    SafetensorsEntry *e = layout(entry, count);
+    SafetensorsEntry *e = layout(entry, count, T_COUNT);
     char *header = e ? header_of(&length, e, count, pair, pairs) : NULL;
     uint64_t stored = length;
     if (header) {

@@ -18,6 +18,7 @@ typedef struct {
     int64_t     shape[SAFETENSORS_MAX_RANK];
     const void *data;                                   /* in the mapping, perhaps not aligned: safetensors_read copes */
     size_t      count, bytes;                           /* elements, bytes */
+    int         in_memory;                              /* data are not a mapped file's: safetensors_read keeps their pages */
 } SafetensorsEntry;
 
 typedef struct {
@@ -45,6 +46,9 @@ int safetensors_read(const Safetensors *s, const SafetensorsEntry *e, Type type,
 /* Writes name, type, rank, shape and data of each entry (dtype, count and bytes are worked out), as the reference writer lays them out: by type (i64, f64,
  * f32, i32, bf16, f16, u8), then by the bytes of the name; data begin at a multiple of 8. A repeated name is our bug. 0, or -1 and err(). */
 int safetensors_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs);
+
+/* The same with every floating-point tensor as `type`, each element rounded once on its way out; T_COUNT: as it is. */
+int safetensors_write_as(const char *path, Type type, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs);
 
 /* The hash of the data section that safetensors_write would produce: kohya's sshs_model_hash, known before the metadata that hold it are written. */
 int safetensors_hash(char hex[HASH_SIZE], const SafetensorsEntry *entry, int count);

@@ -1,7 +1,7 @@
-/* checkpoint.h - a Stable Diffusion model from disk: a diffusers folder with its parts, every constant from its configuration files. */
+/* checkpoint.h - a Stable Diffusion model from disk, in any layout that model_files.h reads, ready to compute. */
 #ifndef MODEL_CHECKPOINT_H
 #define MODEL_CHECKPOINT_H
-#include "model/model_config.h"
+#include "model/model_files.h"
 
 typedef struct {
     Clip            clip;
@@ -13,12 +13,14 @@ typedef struct {
     char            tokenizer[4096];                    /* the folder of vocab.json and merges.txt; "": none */
 } Checkpoint;
 
-/* Loads the folder onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */
-int  checkpoint_open(Checkpoint *m, const char *path, Set *set);
+/* Loads the model onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */
+int checkpoint_open(Checkpoint *m, const char *path, Set *set);
+int checkpoint_open_source(Checkpoint *m, const ModelSource *source, Set *set);
 
-/* The same model without its numbers, from the configuration files and, where they are there, the heads of the files of weights (nn/weights.h: types), for
+/* The same model without its numbers, from its configuration and, where they are there, the heads of the files of weights (nn/weights.h: types), for
  * planning; path may be the name of a built-in model (model_config.h), which needs no file at all and has its weights in f16. */
 int  checkpoint_describe(Checkpoint *m, const char *path, Set *set);
+int  checkpoint_describe_source(Checkpoint *m, const ModelSource *source, Set *set);
 int  checkpoint_describe_config(Checkpoint *m, const ModelConfig *config, Set *set);
 void checkpoint_close(Checkpoint *m);
 

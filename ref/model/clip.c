@@ -1,13 +1,10 @@
 #include "model/clip.h"
 #include "base/err.h"
-#include "io/json.h"
 #include <stdlib.h>
 #include <string.h>
 
-int clip_config(ClipConfig *c, const char *path)
+int clip_config(ClipConfig *c, Json *j)
 {
-    Json *j = json_open(path);
-    if (!j) return -1;
     *c = (ClipConfig){ .vocab = json_need_int(j, "vocab_size"),
                        .width = json_need_int(j, "hidden_size"),
                        .layers = json_need_int(j, "num_hidden_layers"),

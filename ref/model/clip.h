@@ -1,6 +1,7 @@
 /* clip.h - CLIP's text encoder (Radford et al. 2021): a causal transformer with the norm before each sublayer (transformers' CLIPTextModel). */
 #ifndef MODEL_CLIP_H
 #define MODEL_CLIP_H
+#include "io/json.h"
 #include "nn/weights.h"
 
 typedef struct {
@@ -24,7 +25,7 @@ typedef struct {
     Norm       final;
 } Clip;
 
-int  clip_config(ClipConfig *config, const char *path); /* from text_encoder/config.json. 0, or -1 and err() */
+int  clip_config(ClipConfig *config, Json *j);          /* from text_encoder/config.json. j is closed. 0, or -1 and err() */
 int  clip_open(Clip *clip, const ClipConfig *config, Set *set);
 void clip_close(Clip *clip);
 

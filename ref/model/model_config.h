@@ -27,9 +27,22 @@ typedef struct {
     int             pad;                                /* the token that fills a prompt up; -1: the tokenizer's own files say it */
 } ModelConfig;
 
+/* The files that say it all, in the order of their names in a diffusers folder. */
+typedef enum { CONFIG_INDEX, CONFIG_SCHEDULER, CONFIG_TEXT, CONFIG_UNET, CONFIG_VAE, CONFIGS } ConfigFile;
+extern const char *const config_files[CONFIGS];         /* "model_index.json", "scheduler/scheduler_config.json", ... */
+
 const ModelConfig *model_config_named(const char *name);                        /* NULL: no such name, no err() */
 const char        *model_config_name(const ModelConfig *config);                /* of a built-in model; NULL: it is none */
-int                model_config_read(ModelConfig *config, const char *folder);  /* in the diffusers layout. 0, or -1 and err(): file, key, what was expected */
+
+/* From the files of a folder; from their texts (path: for messages). 0, or -1 and err(): file, key, what was expected. */
+int model_config_read(ModelConfig *config, const char *folder);
+int model_config_parse(ModelConfig *config, const char *const text[CONFIGS], const char *path);
+
+/* The text of a file, as diffusers and transformers write it; malloc'd. NULL and err(): no memory. */
+char *model_config_text(const ModelConfig *config, ConfigFile file);
+
+/* Do the nets fit one another? 0, or -1 and err(), which begins with `where`. */
+int model_config_check(const ModelConfig *config, const char *where);
 
 /* Sides of pictures must be multiples of this: the VAE's factor times the U-Net's. */
 int model_config_step(const ModelConfig *config);

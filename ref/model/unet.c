@@ -1,6 +1,5 @@
 #include "model/unet.h"
 #include "base/err.h"
-#include "io/json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +47,8 @@ static void read_time(Json *j, UnetConfig *c)
     refuse(j, "addition_embed_type", !json_has(j, "addition_embed_type"), "additional embeddings (SDXL) are not known");
 }
 
-int unet_config(UnetConfig *c, const char *path)
+int unet_config(UnetConfig *c, Json *j)
 {
-    Json *j = json_open(path);
-    if (!j) return -1;
     *c = (UnetConfig){ .in = json_int(j, "in_channels", 4), .out = json_int(j, "out_channels", 4), .layers = json_int(j, "layers_per_block", 2),
                        .cross = json_need_int(j, "cross_attention_dim"), .groups = json_int(j, "norm_num_groups", 32), .eps = json_double(j, "norm_eps", 1e-5),
                        .sample = json_int(j, "sample_size", 64), .linear_projection = json_bool(j, "use_linear_projection", 0) };

@@ -5,6 +5,7 @@
  * that the later block will read: nothing is copied. */
 #ifndef MODEL_UNET_H
 #define MODEL_UNET_H
+#include "io/json.h"
 #include "model/resnet.h"
 
 enum { UNET_LEVELS = 8, UNET_LAYERS = 4 };              /* most levels; most residual blocks a level, on the way down */
@@ -42,7 +43,7 @@ typedef struct {
     Norm        norm_out;
 } Unet;
 
-int  unet_config(UnetConfig *config, const char *path); /* from unet/config.json. 0, or -1 and err() */
+int  unet_config(UnetConfig *config, Json *j);          /* from unet/config.json. j is closed. 0, or -1 and err() */
 int  unet_open(Unet *unet, const UnetConfig *config, Set *set);
 void unet_close(Unet *unet);
 

@@ -1,13 +1,10 @@
 #include "model/vae.h"
 #include "base/err.h"
-#include "io/json.h"
 #include <stdlib.h>
 #include <string.h>
 
-int vae_config(VaeConfig *c, const char *path)
+int vae_config(VaeConfig *c, Json *j)
 {
-    Json *j = json_open(path);
-    if (!j) return -1;
     *c = (VaeConfig){ .layers = json_int(j, "layers_per_block", 2), .latent = json_int(j, "latent_channels", 4), .groups = json_int(j, "norm_num_groups", 32),
                       .attention = json_bool(j, "mid_block_add_attention", 1), .quant = json_bool(j, "use_quant_conv", 1),
                       .post_quant = json_bool(j, "use_post_quant_conv", 1), .scaling = json_double(j, "scaling_factor", 0.18215) };

@@ -4,6 +4,7 @@
  * latents unscaled: the denoiser sees them times config.scaling. Inference only: nothing is ever recorded. */
 #ifndef MODEL_VAE_H
 #define MODEL_VAE_H
+#include "io/json.h"
 #include "model/resnet.h"
 
 enum { VAE_LEVELS = 8, VAE_LAYERS = 4 };
@@ -41,7 +42,7 @@ typedef struct {
     VaeHalf  *encoder, *decoder;
 } Vae;
 
-int  vae_config(VaeConfig *config, const char *path);   /* from vae/config.json. 0, or -1 and err() */
+int  vae_config(VaeConfig *config, Json *j);            /* from vae/config.json. j is closed. 0, or -1 and err() */
 int  vae_open(Vae *vae, const VaeConfig *config, Set *set);
 void vae_close(Vae *vae);
 int  vae_factor(const VaeConfig *config);               /* pixels a latent: 2^(levels-1) */

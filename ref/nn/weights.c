@@ -220,36 +220,17 @@ int weights_pack(Weights *w)
     return 0;
 }
 
-/* The tensor of that name, or of the same name as older files spell it. */
-static const SafetensorsEntry *find_spelled(const Safetensors *file, const char *text)
-{
-    static const char *const spelling[][2] = { { ".to_q.", ".query." }, { ".to_k.", ".key." }, { ".to_v.", ".value." }, { ".to_out.0.", ".proj_attn." } };
-    const SafetensorsEntry  *e = safetensors_find(file, text);
-    for (size_t i = 0; !e && i < sizeof spelling / sizeof *spelling; i++) {
-        const char *at = strstr(text, spelling[i][0]);
-        if (at) e = safetensors_find(file, name("%.*s%s%s", (int)(at - text), text, spelling[i][1], at + strlen(spelling[i][0])).s);
-    }
-    return e;
-}
-
-static const SafetensorsEntry *find(const WeightSlot *s, const Safetensors *file, const char *optional)
-{
-    size_t                  skip = optional ? strlen(optional) : 0;
-    const SafetensorsEntry *e = find_spelled(file, s->name);
-    return !e && skip && strncmp(s->name, optional, skip) == 0 ? find_spelled(file, s->name + skip) : e;
-}
-
 /* Where a slot's tensor lies follows from the type of all. */
 static void place(WeightSlot *s)
 {
     if (s->of) s->dst.type = s->of->type, s->dst.p = tensor_images(*s->of, s->first, s->dst.n).p;
 }
 
-void weights_types(Weights *w, const Safetensors *file, const char *optional)
+void weights_types(Weights *w, const Safetensors *file)
 {
     for (int i = 0; i < w->slots; i++) {
         const WeightSlot       *s = &w->slot[i];
-        const SafetensorsEntry *e = find(s, file, optional);
+        const SafetensorsEntry *e = safetensors_find(file, s->name);
         Type                    type = e ? op_weight_type(w->set, e->type) : w->set->act;
         if (s->of && s->first == 0) s->of->type = type;
         else if (s->of && s->of->type != type) s->of->type = w->set->act;
@@ -286,15 +267,22 @@ int weights_widen(Weights *w, Layer *l)
     return status;
 }
 
-int weights_load(Weights *w, const Safetensors *file, const char *optional)
+/* All that is missing at once: a file of the wrong kind shows in the number. */
+static int find_all(const Weights *w, const Safetensors *file)
 {
-    if (w->failed) return -1;
-    weights_types(w, file, optional);
-    for (int i = 0; i < w->slots; i++) {
-        const WeightSlot       *s = &w->slot[i];
-        const SafetensorsEntry *e = find(s, file, optional);
-        if (!e) return err("%s: %s: this tensor is missing", file->path, s->name);
-        if (load_slot(w, s, file, e)) return -1;
-    }
+    const char *first = NULL;
+    int         missing = 0;
+    for (int i = w->slots - 1; i >= 0; i--)
+        if (!safetensors_find(file, w->slot[i].name)) missing++, first = w->slot[i].name;
+    if (missing > 1) return err("%s: %s: this tensor is missing, and so are %d others of %d", file->path, first, missing - 1, w->slots);
+    return missing ? err("%s: %s: this tensor is missing", file->path, first) : 0;
+}
+
+int weights_load(Weights *w, const Safetensors *file)
+{
+    if (w->failed || find_all(w, file)) return -1;
+    weights_types(w, file);
+    for (int i = 0; i < w->slots; i++)
+        if (load_slot(w, &w->slot[i], file, safetensors_find(file, w->slot[i].name))) return -1;
     return weights_pack(w);
 }

@@ -49,12 +49,12 @@ void weights_conv(Weights *w, Layer *l, const char *name, int in, int out, int k
 void weights_norm(Weights *w, Norm *n, const char *name, int c, int groups, int silu, double eps);
 void weights_table(Weights *w, Tensor *table, const char *name, int rows, int c);
 
-/* Fills every slot from the file, whose names may lack `optional` at the front, and may spell attention as diffusers did before 0.17 (query, key, value,
- * proj_attn). 0, or -1 and err(): file, key, what was expected. */
-int weights_load(Weights *w, const Safetensors *file, const char *optional);
+/* Fills every slot from the file, whose tensors are named as the slots are (model/model_files.h sees to it). 0, or -1 and err(): file, key, what was
+ * expected; where several are missing, how many. */
+int weights_load(Weights *w, const Safetensors *file);
 
 /* Only the types of that, from the head of the file: what weights_bytes tells then is what loading it will take. */
-void   weights_types(Weights *w, const Safetensors *file, const char *optional);
+void   weights_types(Weights *w, const Safetensors *file);
 void   weights_assume(Weights *w, Type stored);         /* the same for a file that has them all in this type */
 size_t weights_bytes(const Weights *w);
 
