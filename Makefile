@@ -41,7 +41,7 @@ $B/$1: $(patsubst %.c,$B/%.o,$(wildcard tests/$1/*.c)) $(LIB)
 endef
 $(foreach c,$(CHECKS),$(eval $(call check_rule,$c)))
 
-COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) -Iref -I$B -MMD -MP -c -o $@ $<
+COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) $(if $(filter tests/fuzz/fuzz_%,$<),-Dfuzz_one=$(*F)) -Iref -I$B -MMD -MP -c -o $@ $<
 $B/%_f32.o: %.c ; $(COMPILE) -DREAL=32
 $B/%_f64.o: %.c ; $(COMPILE) -DREAL=64
 $B/%.o: %.c ; $(COMPILE)
@@ -51,6 +51,14 @@ $B/%.o: %.c ; $(COMPILE)
 $B/ref/train/report.o: $B/report_page.inc
 $B/report_page.inc: ref/train/report_page.html
 	@mkdir -p $(@D); sed 's/[\\"?]/\\&/g; s/.*/"&\\n",/' $< >$@
+
+# A fuzz target is a file tests/fuzz/fuzz_NAME.c: its fuzz_one is fuzz_NAME in the program that replays the corpora, and the entry of libFuzzer in NAME's own.
+FUZZ_ALL := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+$B/tests/fuzz/main.o: $B/fuzz_list.inc
+$B/fuzz_list.inc: $(wildcard tests/fuzz/fuzz_*.c)
+	@mkdir -p $(@D); printf 'FUZZ(%s)\n' $(FUZZ_ALL) >$@
+$(FUZZ_ALL:%=$B/fuzz_%): $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/fuzz.o $(LIB)
+	$(CC) $(FLAGS) $(LDFLAGS) -fsanitize=fuzzer -Wl,--defsym=LLVMFuzzerTestOneInput=fuzz_$* -o $@ $(filter %.o,$^) $(LIBS)
 
 .DELETE_ON_ERROR:
 
@@ -96,6 +104,26 @@ PYTHON ?= python3
 golden: ## make the golden files anew: wants golden/requirements.txt
 	$(PYTHON) golden/ops.py
 	$(PYTHON) golden/make.py
+
+FUZZ    ?= $(FUZZ_ALL)
+SECONDS ?= 60
+fuzz: ## libFuzzer on every reader, or on some: FUZZ="json toml"; SECONDS=60 for each
+	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
+	@$(MAKE) --no-print-directory -s $(FUZZ_BUILD) fuzz-run
+fuzz-bugs: ## libFuzzer on readers with a bug put in: is each found within SECONDS?
+	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
+	@$(MAKE) --no-print-directory -s $(FUZZ_BUILD) fuzz-bugs-run
+fuzz-coverage: ## how much of each reader its corpus reaches: at least nine lines in ten
+	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
+	@$(MAKE) --no-print-directory -s CC=clang GEMM=naive OPT=-O0 CFLAGS='-fprofile-instr-generate -fcoverage-mapping' fuzz-coverage-run
+FUZZ_BUILD := CC=clang GEMM=naive OPT=-O1 SAN=fuzzer-no-link,address,undefined
+.PHONY: fuzz fuzz-bugs fuzz-coverage fuzz-run fuzz-bugs-run fuzz-coverage-run
+fuzz-run: $(FUZZ:%=$B/fuzz_%)
+	@sh tests/fuzz/fuzz.sh $B $(SECONDS) $(FUZZ)
+fuzz-bugs-run: $(FUZZ_ALL:%=$B/tests/fuzz/fuzz_%.o) $B/tests/fuzz/fuzz.o $(LIB)
+	@CC='$(CC)' FLAGS='$(FLAGS) $(STB) $(WEBP) -Iref -I$B' LIB='$(LIB)' LIBS='$(LIBS)' sh tests/fuzz/bugs.sh $B $(SECONDS)
+fuzz-coverage-run: $B/fuzz
+	@sh tests/fuzz/coverage.sh $B
 
 rules: ## what CONTRIBUTING.md says and a machine can see
 	@sh tests/rules.sh

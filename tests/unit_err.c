@@ -19,6 +19,8 @@ static void test_message(void **state)
     assert_string_equal(err_text(), "file: 7");
     err("again: %s", err_text());
     assert_string_equal(err_text(), "again: file: 7");
+    err("%s", "a\nb\033[2J\177\xc3\xa9");
+    assert_string_equal(err_text(), "a?b?[2J?\xc3\xa9");
 }
 
 static void test_long_message(void **state)

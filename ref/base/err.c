@@ -12,6 +12,8 @@ int err(const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    for (char *c = line; *c; c++)                       /* names and values from files: nothing that would break the line or move a terminal's cursor */
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
     snprintf(text, sizeof text, "%s", line);
     return -1;
 }

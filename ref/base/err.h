@@ -7,7 +7,8 @@
 
 enum { ERR_SIZE = 1024 };                               /* of err_text(), its end included */
 
-/* Records the message (a later one replaces it) and returns -1, so `return err("%s: no such key", path)` is the whole of a failure. Thread-local. */
+/* Records the message (a later one replaces it) and returns -1, so `return err("%s: no such key", path)` is the whole of a failure. Thread-local. A control
+ * character, of a name or value from a file, becomes '?': the message is one line. */
 int err(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The last recorded message, "" when there is none. Valid until this thread's next err(). */

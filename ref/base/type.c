@@ -73,6 +73,9 @@ double type_get(Type type, const void *array, size_t i)
     }
 }
 
+/* To a whole number: what is beyond its range is the end of it, and NaN is 0. */
+static double within(double x, double low, double high) { return x <= low ? low : x >= high ? high : x == x ? x : 0; }
+
 void type_set(Type type, void *array, size_t i, double value)
 {
     switch (type) {
@@ -80,9 +83,9 @@ void type_set(Type type, void *array, size_t i, double value)
     case T_F64: ((double *)array)[i] = value; break;
     case T_F16: ((uint16_t *)array)[i] = narrow_f16(odd_float(value)); break;
     case T_BF16: ((uint16_t *)array)[i] = narrow_bf16(odd_float(value)); break;
-    case T_I32: ((int32_t *)array)[i] = (int32_t)value; break;
-    case T_I64: ((int64_t *)array)[i] = (int64_t)value; break;
-    case T_U8: ((uint8_t *)array)[i] = (uint8_t)value; break;
+    case T_I32: ((int32_t *)array)[i] = (int32_t)within(value, INT32_MIN, INT32_MAX); break;
+    case T_I64: ((int64_t *)array)[i] = (int64_t)within(value, -0x1p63, 0x1.fffffffffffffp62); break;
+    case T_U8: ((uint8_t *)array)[i] = (uint8_t)within(value, 0, UINT8_MAX); break;
     default: CHECK(0, "type %d", (int)type);
     }
 }

@@ -15,7 +15,7 @@ uint16_t f32_to_f16(float x);
 float    bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float x);
 
-/* Element i of an array of any type, as a double; and back, rounded once to nearest even (integers: truncated). */
+/* Element i of an array of any type, as a double; and back, rounded once to nearest even (integers: truncated, and kept in range). */
 double type_get(Type type, const void *array, size_t i);
 void   type_set(Type type, void *array, size_t i, double value);
 

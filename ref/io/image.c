@@ -60,6 +60,7 @@ static int kind_of(const char *path, const uint8_t *file, size_t size)
  * write beyond its own; and what four components mean where Adobe's marker does not say so: it would take them for YCbCr and something. A marker is FF and a
  * byte that is neither 0 (an FF in the data of a scan), FF (filling) nor a restart; after it comes a segment's length. A table is a class, 16 counts and as
  * many codes as they sum up to; a frame has its bits, height, width and number of components. Returns what is wrong, or NULL. */
+static const char cut_short[] = "cut short";
 static const char *jpeg_flaw(const uint8_t *file, size_t size)
 {
     enum { END = 0xd9, TABLES = 0xc4, RESTART = 0xd0, ADOBE = 0xee, FRAME = 0xc0, PROGRESSIVE = 0xc2, LAST_FRAME = 0xcf, RESERVED = 0xc8, ARITHMETIC = 0xcc };
@@ -68,13 +69,14 @@ static const char *jpeg_flaw(const uint8_t *file, size_t size)
         int marker = file[at + 1];
         if (file[at] != 0xff || marker == 0 || marker == 0xff || (marker & ~7) == RESTART) continue;
         if (marker == END) return NULL;
-        if (at + 4 > size || at + 2 + (size_t)(file[at + 2] << 8 | file[at + 3]) > size) break;
+        if (at + 4 > size) break;
         size_t end = at + 2 + (size_t)(file[at + 2] << 8 | file[at + 3]), codes;
-        for (size_t table = at + 4; marker == TABLES && table < end; table += 17 + codes) {
+        for (size_t table = at + 4; marker == TABLES && table < end && table < size; table += 17 + codes) {
             codes = 0;
-            for (size_t i = 1; i <= 16 && table + i < end; i++) codes += file[table + i];
+            for (size_t i = 1; i <= 16 && table + i < size; i++) codes += file[table + i];       /* stb goes on beyond the segment */
             if (codes > 256) return "a Huffman table of more than 256 codes";
         }
+        if (end > size) break;
         if (marker == ADOBE && end >= at + 16 && !memcmp(file + at + 4, "Adobe", 5)) adobe = file[at + 15];
         if (marker > PROGRESSIVE && marker <= LAST_FRAME && marker != TABLES && marker != RESERVED && marker != ARITHMETIC)
             return "its coding is lossless, hierarchical or arithmetic; save it again as an ordinary JPEG";
@@ -84,7 +86,7 @@ static const char *jpeg_flaw(const uint8_t *file, size_t size)
         }
         at = end > at + 4 ? end - 1 : at + 3;
     }
-    return "cut short";
+    return cut_short;
 }
 
 /* A BMP of 32 bits and no masks has no transparency: its fourth byte is not used, and means nothing. */
@@ -148,9 +150,11 @@ int image_size(int *w, int *h, const char *path)
     uint8_t *file = file_read(path, FILE_LIMIT, &size);
     if (!file) return -1;
     int kind = kind_of(path, file, size), result = kind < 0 ? -1 : 0;
+    const char *flaw = kind == JPEG ? jpeg_flaw(file, size) : NULL;
+    if (flaw == cut_short) flaw = NULL;                 /* its head may be there */
     if (kind == WEBP) result = webp_size(&stored_w, &stored_h, path, file, size);
-    else if (!result && !stbi_info_from_memory(file, (int)size, &stored_w, &stored_h, &channels))
-        result = err("%s: not a readable %s: %s", path, kinds[kind].name, stbi_failure_reason());
+    else if (!result && (flaw || !stbi_info_from_memory(file, (int)size, &stored_w, &stored_h, &channels)))
+        result = err("%s: not a readable %s: %s", path, kinds[kind].name, flaw ? flaw : stbi_failure_reason());
     int swap = exif_orientation(file, size) > 4;
     free(file);
     *w = swap ? stored_h : stored_w, *h = swap ? stored_w : stored_h;

@@ -3,6 +3,7 @@
 #include "io/file.h"
 #include <cjson/cJSON.h>
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +122,7 @@ static int as_int(Json *j, const char *key, const cJSON *item)
 
 static double as_double(Json *j, const char *key, const cJSON *item)
 {
-    if (cJSON_IsNumber(item)) return item->valuedouble;
+    if (cJSON_IsNumber(item) && isfinite(item->valuedouble)) return item->valuedouble;     /* 1e400 is a number of JSON */
     found(j, key, "a number", item);
     return 0;
 }

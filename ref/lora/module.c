@@ -1,7 +1,7 @@
 #include "lora/module.h"
 #include "base/err.h"
 
-enum { LARGEST = 1 << 20, LARGEST_RANK = 1 << 16, LARGEST_WEIGHT = 1 << 27 };           /* SDXL's largest weight has 2^25 numbers */
+enum { LARGEST = 1 << 20, LARGEST_RANK = 1 << 13, LARGEST_WEIGHT = 1 << 27 };           /* SDXL's largest weight has 2^25 numbers */
 
 Name lora_kind_name(const LoraFileModule *m)
 {

@@ -17,6 +17,9 @@ int clip_config(ClipConfig *c, Json *j)
     else if (strcmp(act, "gelu") == 0) c->act = ACT_GELU;
     else json_fail(j, "hidden_act", "expected quick_gelu or gelu, found %s", act);
     if (c->vocab < 1 || c->width < 1 || c->layers < 1 || c->heads < 1 || c->hidden < 1 || c->length < 1) json_fail(j, "hidden_size", "sizes must be positive");
+    else if (c->vocab > 1 << 24 || c->width > 1 << 16 || c->layers > 1 << 10 || c->hidden > 1 << 20 || c->length > 1 << 16)
+        json_fail(j, "hidden_size", "sizes are larger than those of any text encoder: %d ids, %d wide, %d layers, %d hidden, %d tokens", c->vocab, c->width,
+                  c->layers, c->hidden, c->length);
     else if (c->width % c->heads) json_fail(j, "num_attention_heads", "%d channels do not divide by %d heads", c->width, c->heads);
     return json_close(j);
 }

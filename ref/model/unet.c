@@ -54,13 +54,19 @@ int unet_config(UnetConfig *c, Json *j)
                        .sample = json_int(j, "sample_size", 64), .linear_projection = json_bool(j, "use_linear_projection", 0) };
     c->levels = json_ints(j, "block_out_channels", c->channels, UNET_LEVELS);
     refuse(j, "block_out_channels", c->levels > 0, "expected the channels of each level");
+    for (int i = 0; i < c->levels; i++) {
+        refuse(j, "block_out_channels", c->channels[i] >= 1 && c->channels[i] <= UNET_CHANNELS, "expected numbers from 1 to 65536");
+        if (c->channels[i] > UNET_CHANNELS) c->channels[i] = UNET_CHANNELS;             /* refused; what is worked out from it stays an int */
+    }
     block_types(j, c, "down_block_types", "CrossAttnDownBlock2D", "DownBlock2D", 0);
     block_types(j, c, "up_block_types", "CrossAttnUpBlock2D", "UpBlock2D", 1);
     read_heads(j, c);
     read_time(j, c);
     for (int i = 0; i < c->levels; i++)
-        refuse(j, "norm_num_groups", c->groups > 0 && c->channels[i] > 0 && c->channels[i] % c->groups == 0, "does not divide the channels of each level");
+        refuse(j, "norm_num_groups", c->groups > 0 && c->channels[i] % c->groups == 0, "does not divide the channels of each level");
     refuse(j, "layers_per_block", c->layers >= 1 && c->layers <= UNET_LAYERS, "expected a number from 1 to 4");
+    refuse(j, "sample_size", c->sample >= 1 && c->sample <= 4096, "expected a number from 1 to 4096");
+    refuse(j, "out_channels", c->out == 4, "expected 4, as many as come in");
     refuse(j, "in_channels", c->in == 4, "expected 4 latent channels: inpainting (9) and instruct-pix2pix (8) models are not known");
     refuse(j, "act_fn", strcmp(json_string(j, "act_fn", "silu"), "silu") == 0, "only silu is known");
     refuse(j, "transformer_layers_per_block", json_int(j, "transformer_layers_per_block", 1) == 1, "expected 1 (more: SDXL)");

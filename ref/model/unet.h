@@ -8,7 +8,7 @@
 #include "io/json.h"
 #include "model/resnet.h"
 
-enum { UNET_LEVELS = 8, UNET_LAYERS = 4 };              /* most levels; most residual blocks a level, on the way down */
+enum { UNET_LEVELS = 8, UNET_LAYERS = 4, UNET_CHANNELS = 1 << 16 };    /* most levels; most residual blocks a level, on the way down; most channels */
 
 typedef struct {
     int    in, out, levels, layers, cross, groups, time;            /* channels; residual blocks a level; width of the text; channels of the embedding */

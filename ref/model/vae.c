@@ -11,8 +11,8 @@ int vae_config(VaeConfig *c, Json *j)
     c->levels = json_ints(j, "block_out_channels", c->channels, VAE_LEVELS);
     if (c->levels < 1) json_fail(j, "block_out_channels", "expected the channels of each level");
     for (int i = 0; i < c->levels; i++)
-        if (c->groups < 1 || c->channels[i] < 1 || c->channels[i] % c->groups)
-            json_fail(j, "norm_num_groups", "%d groups do not divide %d channels", c->groups, c->channels[i]);
+        if (c->groups < 1 || c->channels[i] < 1 || c->channels[i] > 1 << 16 || c->channels[i] % c->groups)
+            json_fail(j, "norm_num_groups", "%d groups do not divide %d channels, or these are more than 65536", c->groups, c->channels[i]);
     if (c->layers < 1 || c->layers > VAE_LAYERS) json_fail(j, "layers_per_block", "expected a number from 1 to %d, found %d", VAE_LAYERS, c->layers);
     if (c->latent < 1 || c->latent > 64) json_fail(j, "latent_channels", "expected a number from 1 to 64, found %d", c->latent);
     if (json_int(j, "in_channels", 3) != 3 || json_int(j, "out_channels", 3) != 3) json_fail(j, "in_channels", "expected RGB pictures: 3 channels");
