@@ -129,15 +129,30 @@ static Var *middle(Tape *t, const VaeMiddle *m, Var *x)
 
 static Var *plain(Tape *t, const Layer *l, Var *x) { return nn_layer(t, l, x, NULL, NULL, NULL); }
 
+/* A level is a unit: of its states, the largest of the whole model, only the last stays. The encoder's halves its sides, the decoder's doubles them. */
+static void level(Tape *t, const VaeLevel *l, Var *x, Var *y, int up)
+{
+    for (int j = 0; j < l->resnets - !l->has_resample; j++) x = resnet(t, &l->resnet[j], x);
+    if (l->has_resample) nn_layer(t, &l->resample, up ? nn_up2(t, x) : x, y, NULL, NULL);
+    else resnet_forward(t, &l->resnet[l->resnets - 1], x, NULL, y);
+}
+static void down_unit(Tape *t, const void *self, Var *const *in, Var *y) { level(t, self, in[0], y, 0); }
+static void up_unit(Tape *t, const void *self, Var *const *in, Var *y) { level(t, self, in[0], y, 1); }
+
+static Var *run_level(Tape *t, TapeUnit *unit, const VaeLevel *l, Var *x, int h, int w)
+{
+    Var *y = tape_new(t, t->set->act, x->t.n, h, w, l->resnet[l->resnets - 1].conv2.w.t.n);
+    tape_unit(t, unit, l, (Var *[3]){ x }, y);
+    return y;
+}
+static Var *down_level(Tape *t, const VaeLevel *l, Var *x) { return run_level(t, down_unit, l, x, x->t.h >> l->has_resample, x->t.w >> l->has_resample); }
+static Var *up_level(Tape *t, const VaeLevel *l, Var *x) { return run_level(t, up_unit, l, x, x->t.h << l->has_resample, x->t.w << l->has_resample); }
+
 Var *vae_encode(Tape *t, const Vae *v, Var *x)
 {
     const VaeHalf *e = v->encoder;
     x = plain(t, &e->conv_in, x);
-    for (int i = 0; i < v->config.levels; i++) {
-        const VaeLevel *l = &e->level[i];
-        for (int j = 0; j < l->resnets; j++) x = resnet(t, &l->resnet[j], x);
-        if (l->has_resample) x = plain(t, &l->resample, x);
-    }
+    for (int i = 0; i < v->config.levels; i++) x = down_level(t, &e->level[i], x);
     x = plain(t, &e->conv_out, nn_norm(t, &e->norm_out, middle(t, &e->middle, x)));
     if (v->config.quant) x = plain(t, &e->quant, x);
     tape_name(t, x, "vae.moments");
@@ -149,11 +164,7 @@ Var *vae_decode(Tape *t, const Vae *v, Var *x)
     const VaeHalf *d = v->decoder;
     if (v->config.post_quant) x = plain(t, &d->quant, x);
     x = middle(t, &d->middle, plain(t, &d->conv_in, x));
-    for (int i = 0; i < v->config.levels; i++) {
-        const VaeLevel *l = &d->level[i];
-        for (int j = 0; j < l->resnets; j++) x = resnet(t, &l->resnet[j], x);
-        if (l->has_resample) x = plain(t, &l->resample, nn_up2(t, x));
-    }
+    for (int i = 0; i < v->config.levels; i++) x = up_level(t, &d->level[i], x);
     x = plain(t, &d->conv_out, nn_norm(t, &d->norm_out, x));
     tape_name(t, x, "vae.decoded");
     return x;

@@ -131,11 +131,11 @@ void NAME(product_dw)(const ProductDw *p)
 
 Tensor NAME(widened)(Tensor w, void *scratch)
 {
-    enum { PIECE = 4096 };
+    enum { PIECE = 4096, PARALLEL_WIDE = 1 << 21 };     /* 0.1 ns an element: a woken thread must save more than its waking */
     Tensor to = tensor_of(scratch, T_REAL, w.n, w.h, w.w, w.c);
     size_t pieces = (to.img + PIECE - 1) / PIECE;
     if (w.type == T_REAL) return w;
-#pragma omp parallel for schedule(static) if (tensor_count(w) > PARALLEL_FROM)
+#pragma omp parallel for schedule(static) if (tensor_count(w) > PARALLEL_WIDE)
     for (size_t i = 0; i < (size_t)w.n * pieces; i++) {
         size_t row = i / pieces, at = i % pieces * PIECE;
         type_convert(T_REAL, data(to) + row * to.img + at, w.type, tensor_at(w, row * w.img + at), at_most(PIECE, to.img - at));
