@@ -33,7 +33,7 @@ static const Config configs[] = {
     { "b", { .dim = 3, .alpha = 2.0, .conv_dim = 2, .conv_alpha = 1.5, .unet = 1, .text = 1 }, 5 },
     { "c", { .dim = 2, .alpha = 1.5, .unet = 1 }, 5 },
 };
-enum { CONFIGS = sizeof configs / sizeof *configs, STEPS = 10 };
+enum { NETS = sizeof configs / sizeof *configs, STEPS = 10 };
 
 static const char *const paths[] = { "ddim.leading",   "euler.uniform",    "euler.karras",    "euler_a.uniform",
                                      "euler_a.karras", "dpmpp_2m.uniform", "dpmpp_2m.karras" };
@@ -277,7 +277,7 @@ int main(int argc, char **argv)
 {
     omp_set_num_threads(1);                             /* the small nets gain nothing from more */
     setvbuf(stdout, NULL, _IOLBF, 0);                   /* what was found stands even if the next test ends the program */
-    for (int i = 0; i < CONFIGS; i++)
+    for (int i = 0; i < NETS; i++)
         if (wanted(argc, argv, configs[i].key)) run_config(&configs[i]);
     if (wanted(argc, argv, "tiny")) threads();
     printf("1..%d\n", tests);
