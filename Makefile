@@ -67,7 +67,7 @@ $(FUZZ_ALL:%=$B/fuzz_%): $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/fuzz.o 
 PACKAGES    := gcc libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo test test-long test-ci asan tsan golden rules format loc install clean
+.PHONY: all help deps demo test test-long test-ci asan tsan mutants golden rules format loc install clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -99,6 +99,10 @@ asan: ## the tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) --no-print-directory test SAN=address,undefined OPT=-O1
 tsan: ## the tests under the thread sanitizer: clang with Archer, which knows OpenMP, and the naive GEMM
 	@OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 $(MAKE) --no-print-directory test CC=clang SAN=thread GEMM=naive OPT=-O1
+
+mutants: deps ## kernels that are wrong in one way each: all must be caught
+	@$(MAKE) --no-print-directory -s tests ONLY=mutants
+	@$B/mutants
 
 PYTHON ?= python3
 golden: ## make the golden files anew: wants golden/requirements.txt

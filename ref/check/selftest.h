@@ -4,6 +4,7 @@
  * the data (num.h); so what they differ by is bounded too, and an error that they share is seen. */
 #ifndef CHECK_SELFTEST_H
 #define CHECK_SELFTEST_H
+#include "ops/ops.h"
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -17,5 +18,9 @@ typedef struct {
 
 /* Writes what came of it to `out` as TAP, with a line that repeats each failure. Ops that failed; or -1 and err(): nothing was tested. */
 int selftest(const SelftestConfig *config, FILE *out);
+
+/* One case of one op on two sets, drawn by config->seed: 0; 1 and err(): it failed; -1: there is no such case. */
+int selftest_case(const SelftestConfig *config, Set *set, Set *against, OpKind kind, int number);
+
 int selftest_bench(const SelftestConfig *config, FILE *out);             /* bench.c: a table; 0, or -1 and err() */
 #endif
