@@ -7,10 +7,12 @@ GEMM     ?= blas
 SAN      ?=#                    address, undefined or thread
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-FLAGS    := -std=c11 -D_DEFAULT_SOURCE -ffp-contract=off -fopenmp $(OPT) -g $(SANFLAGS) $(CFLAGS)
+CUDA     ?=#                    1: with the CUDA set, by nvcc
+CUDALIB  ?= /usr/local/cuda/lib64
+FLAGS    := $(if $(CUDA),-DWITH_CUDA) -std=c11 -D_DEFAULT_SOURCE -ffp-contract=off -fopenmp $(OPT) -g $(SANFLAGS) $(CFLAGS)
 # Optional: libwebp, where its header is there.
 WEBP     := $(shell $(CC) $(CFLAGS) -include webp/decode.h -E -xc /dev/null >/dev/null 2>&1 && echo -DHAVE_WEBP)
-LIBS     := $(if $(WEBP),-lwebp) $(if $(filter blas,$(GEMM)),-lopenblas) -lcjson -lutf8proc -lmd -lm
+LIBS     := $(if $(WEBP),-lwebp) $(if $(filter blas,$(GEMM)),-lopenblas) -lcjson -lutf8proc -lmd $(if $(CUDA),-L$(CUDALIB) -lcudart_static -lstdc++ -lrt -ldl -lpthread) -lm
 STB      := -isystem /usr/include/stb
 
 # Objects of one set of flags live together, so changing flags needs no `make clean`.
@@ -20,8 +22,9 @@ B     := build/$(KEY)
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h); these hold none.
 PLAIN := ref/ops/ops.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c ref/ops/set_f16.c
 TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
-ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN)
-LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o)
+ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN) $(wildcard kernels/cuda/*.c)
+KERNELS := $(wildcard kernels/cuda/*.cu)
+LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o) $(if $(CUDA),$(KERNELS:%.cu=$B/%.o))
 UNITS := $(wildcard tests/unit_*.c)
 CHECKS := $(patsubst tests/%/main.c,%,$(wildcard tests/*/main.c))
 TESTS := $(UNITS:tests/%.c=$B/%) $(CHECKS:%=$B/%)
@@ -47,6 +50,33 @@ $B/%_f64.o: %.c ; $(COMPILE) -DREAL=64
 $B/%.o: %.c ; $(COMPILE)
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
+# ---- the CUDA set: by nvcc for an sm_75 card, with PTX for later ones; or by a C++ compiler, for the emulator of tests/emu ----
+
+NVCC      ?= nvcc
+NVCCFLAGS := -std=c++17 -O3 -gencode arch=compute_75,code=[sm_75,compute_75] -lineinfo -Werror all-warnings -Xcompiler -Wall,-Wextra
+$B/kernels/cuda/%.o: kernels/cuda/%.cu
+	@mkdir -p $(@D); echo "$(NVCC) $<"; $(NVCC) $(NVCCFLAGS) -Iref -MMD -MP -c -o $@ $<
+
+# plain: as fast as it gets, or under the sanitizers of SAN. race: every access of a kernel is looked at (tests/emu/race.cpp).
+EMU_CXX   ?= g++
+EMUFLAGS  := -std=c++17 -DCUDA_EMU -march=native -ffp-contract=off -fno-strict-aliasing -fopenmp $(if $(SAN),-O1,-O2) -g $(SANFLAGS) \
+             -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(if $(WERROR),-Werror) -Itests/emu -Iref
+EMU       := $(patsubst %.cpp,$B/%.o,$(wildcard tests/emu/*.cpp))
+EMU_LIB   := $(filter-out $B/ref/ops/ops.o,$(LIB)) $B/emu/ops.o $(EMU)
+EMU_CU    := $(KERNELS:%.cu=%.o)
+EMU_TESTS := checkops
+EMU_BUILD  = @mkdir -p $(@D); echo "$(EMU_CXX) $<"; $(EMU_CXX) $(EMUFLAGS) -MMD -MP -c -o $@
+$B/emu/ops.o: ref/ops/ops.c ; $(COMPILE) -DWITH_CUDA
+$B/tests/emu/%.o: tests/emu/%.cpp ; $(EMU_BUILD) $<
+$B/emu/plain/%.o: %.cu ; $(EMU_BUILD) -x c++ $<
+$B/emu/race/%.o: %.cu ; $(EMU_BUILD) -O1 -fsanitize=thread -x c++ $<
+define emu_rules
+$B/emu/$1/checkops: $(patsubst %.c,$B/%.o,$(wildcard tests/checkops/*.c)) $(EMU_CU:%=$B/emu/$1/%)
+$(EMU_TESTS:%=$B/emu/$1/%): $(EMU_LIB)
+	$(EMU_CXX) $(EMUFLAGS) -o $$@ $$(filter %.o,$$^) $(LIBS)
+endef
+$(foreach v,plain race,$(eval $(call emu_rules,$v)))
+
 # The report's page is kept as HTML; the program carries it as C strings, a line each.
 $B/ref/train/report.o: $B/report_page.inc
 $B/report_page.inc: ref/train/report_page.html
@@ -64,10 +94,10 @@ $(FUZZ_ALL:%=$B/fuzz_%): $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/fuzz.o 
 
 # ---- what a user calls ----
 
-PACKAGES    := gcc libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
+PACKAGES    := gcc g++ libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo test test-long test-ci asan tsan mutants golden rules format loc install clean
+.PHONY: all help deps demo cuda test test-emu test-long test-ci asan tsan mutants golden rules format loc install clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -84,8 +114,14 @@ test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@sh tests/run.sh $B $(ONLY)
 .PHONY: tests
-tests: $B/sdlora $B/score $(if $(ONLY),$(patsubst %,$B/%,$(filter-out %.sh,$(ONLY))),$(TESTS))
+tests: $B/sdlora $B/score $(if $(ONLY),$(patsubst %,$B/%,$(filter-out %.sh,$(ONLY))),$(TESTS)) $(if $(filter emu/run.sh,$(or $(ONLY),emu/run.sh)),$(EMU_TESTS:%=$B/emu/plain/%))
 
+cuda: ## compile the CUDA set for an sm_75 card: objects under build/
+	@if command -v $(NVCC) >/dev/null; then $(MAKE) --no-print-directory -s $(KERNELS:%.cu=$B/%.o); \
+	else echo "cuda: skipped, there is no $(NVCC): install the CUDA Toolkit, 12 or later, or set NVCC=/path/to/nvcc"; fi
+test-emu: deps ## the CUDA set on the CPU emulator, in six orders, and once more with every access looked at
+	@$(MAKE) --no-print-directory -s -j2 $(foreach v,plain $(if $(SAN),,race),$(EMU_TESTS:%=$B/emu/$v/%))
+	@LIST=tests/LIST-emu sh tests/run.sh $B
 test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B

@@ -6,7 +6,7 @@ verdict() { # name, offending lines
     number=$((number + 1))
     if [ -z "$2" ]; then echo "ok $number - rules: $1"; else bad=1; echo "not ok $number - rules: $1"; echo "$2"; fi
 }
-sources=$(find ref kernels tests golden -name '*.[ch]')
+sources=$(find ref kernels tests golden -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp')
 
 rooms="base io ops check nn model lora text diffusion data train cli"
 later=$rooms; found=

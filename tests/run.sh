@@ -9,8 +9,9 @@ log=$(mktemp); trap 'rm -f "$log"' EXIT
 while read -r program arguments; do
     case $program in ''|'#'*) continue ;; esac
     if [ $# -gt 0 ]; then case " $* " in *" $program "*) ;; *) continue ;; esac; fi
-    case $program in *.sh) command="sh tests/$program" ;; *) command=$build/$program ;; esac
-    if [ ! -x "${command#sh }" ] && [ ! -f "${command#sh }" ]; then echo "not ok - $program: missing"; fail=$((fail + 1)); continue; fi
+    case $program in emu/*.sh) command="sh tests/$program $build" ;; *.sh) command="sh tests/$program" ;; *) command=$build/$program ;; esac
+    file=${command#sh }; file=${file%% *}
+    if [ ! -x "$file" ] && [ ! -f "$file" ]; then echo "not ok - $program: missing"; fail=$((fail + 1)); continue; fi
     # shellcheck disable=SC2086
     $command $arguments >"$log" 2>&1; status=$?
     good=$(grep -c '^ok' "$log"); bad=$(grep -c '^not ok' "$log"); plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')

@@ -8,7 +8,14 @@
 static const struct {
     const char *name;
     Set *(*open)(void);
-} sets[] = { { "ref", ref_open_f32 }, { "ref64", ref_open_f64 }, { "ref16", ref_open_f16 } };
+} sets[] = {
+    { "ref", ref_open_f32 },
+    { "ref64", ref_open_f64 },
+    { "ref16", ref_open_f16 },
+#ifdef WITH_CUDA
+    { "cuda", cuda_open },
+#endif
+};
 enum { SET_COUNT = sizeof sets / sizeof *sets };
 
 /* Two OpenMP runtimes in one process (gcc's beside clang's, brought by a BLAS) share no threads: each sees the other's parallel regions as serial code. */
@@ -34,6 +41,7 @@ Set *set_open(const char *name)
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", sets[i].name);
     }
+    if (strcmp(name, "cuda") == 0) return err("cuda: this program is built without its CUDA set: make CUDA=1, with nvcc on the PATH"), NULL;
     err("%s: no such kernel set, there are: %s", name, names);
     return NULL;
 }

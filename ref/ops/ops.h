@@ -129,7 +129,8 @@ Type        op_weight_type(const Set *set, Type stored);        /* in which a fr
 
 static inline Tensor tensor_of(void *p, Type type, int n, int h, int w, int c)
 {
-    return (Tensor){ p, type, n, h, w, c, (size_t)c, (size_t)h * (size_t)w * (size_t)c };
+    Tensor t = { p, type, n, h, w, c, (size_t)c, (size_t)h * (size_t)w * (size_t)c };
+    return t;
 }
 static inline size_t tensor_count(Tensor t) { return (size_t)t.n * (size_t)t.h * (size_t)t.w * (size_t)t.c; }
 static inline void  *tensor_at(Tensor t, size_t i) { return t.p ? (char *)t.p + i * type_size(t.type) : NULL; }
@@ -144,6 +145,7 @@ static inline Tensor tensor_tokens(Tensor t) { t.w *= t.h, t.h = 1; return t; }
 /* Are all rows one ld apart, images included? Then the tensor is one matrix (n*h*w, c). */
 static inline int tensor_is_matrix(Tensor t) { return t.n == 1 || t.img == (size_t)t.h * (size_t)t.w * t.ld; }
 
+#ifndef __cplusplus                                     /* C++ code reads Ops and makes none */
 /* ---- constructors: outputs first; each states the formula and its shapes ----
  * Gradients carry a d: dx is the gradient of the loss with respect to x, of the shape of x. Unless said otherwise tensors are of type act. */
 
@@ -290,4 +292,5 @@ static inline Op op_update(Tensor w, Tensor m, Tensor v, Tensor work, Tensor g, 
 
 /* y = value. */
 static inline Op op_fill(Tensor y, double value) { return (Op){ .kind = OP_FILL, .y = { y }, .a = { .scale = value } }; }
+#endif
 #endif

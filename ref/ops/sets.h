@@ -6,4 +6,7 @@
 Set *ref_open_f32(void);
 Set *ref_open_f64(void);
 Set *ref_open_f16(void);
+Set *cuda_open(void);                                   /* where the program is built with it */
+
+size_t cuda_need(const Set *set, const Op *op);         /* of the CUDA set, built or not */
 #endif
