@@ -1,7 +1,7 @@
 /* model_files.h - a checkpoint on disk as named tensors, whatever its layout, and the way back to disk.
  *
- * Read are: a diffusers folder, its parts plain, as .fp16., in shards with an index; and a single safetensors file with the original names (ldm_names.h).
- * Tensors appear under today's diffusers names, a Safetensors a part, as if each part were a safetensors file:
+ * Read are: a diffusers folder, its parts plain, as .fp16., in shards with an index, as .bin; and a single file with the original names (ldm_names.h), as
+ * safetensors, .ckpt, .pt or .bin. Tensors appear under today's diffusers names, a Safetensors a part, as if each part were a safetensors file:
  *
  *     ModelSource source = { .path = "model.ckpt" };
  *     ModelFiles *f = model_files_open(&source);

@@ -1,0 +1,24 @@
+/* zip.h - the members of a ZIP archive in memory (PKWARE's APPNOTE 6.3), stored as they are: what torch.save writes.
+ *
+ * Compressed or encrypted members are refused, so that no archive is larger than its file; so are members that overlap, leave the archive or have one name.
+ * Zip64 is read. Checksums are not computed: what is damaged inside a tensor is not seen, as in a safetensors file. */
+#ifndef IO_ZIP_H
+#define IO_ZIP_H
+#include <stddef.h>
+
+typedef struct {
+    const char *name;
+    const void *data;                                   /* in the archive */
+    size_t      bytes;
+} ZipMember;
+
+typedef struct {
+    int              count;
+    const ZipMember *member;                            /* in the order of their names' bytes */
+} Zip;
+
+/* path is for messages; data outlive the Zip. NULL and err(). */
+Zip             *zip_open(const void *data, size_t size, const char *path);
+void             zip_close(Zip *z);                     /* z may be NULL */
+const ZipMember *zip_find(const Zip *z, const char *name);      /* NULL: no such member, no err() */
+#endif
