@@ -1,10 +1,11 @@
-"""Makes golden/torch: what torch.save writes, small and whole (*.pt), and the same damaged or hostile (bad/*).
+"""Makes golden/torch: what torch.save writes, small and whole (*.pt), the same damaged or hostile (bad/*), and pickles
+for tests/fuzz.
 
     python golden/torch_files.py    from the repository root; needs torch
 
 Element i of the tensor at place k of TENSORS is (7 i + 3 k) % 11 - 5, plus 1/2 in a floating-point type, plus 5 in u8. In the whole files they are under
 state_dict: as they are; `turned`, f32 (3,2), the transpose of the first; `part`, rows 1 and 2 of the third; `inner.parameter`, an nn.Parameter of the first."""
-import io, os, pickle, struct, zipfile
+import collections, io, os, pickle, struct, zipfile
 import torch
 
 OUT = "golden/torch"
@@ -141,6 +142,14 @@ damaged("zip_two_names.pt", good[:directory] + good[directory:].replace(b"list/d
 damaged("zip_signature.pt", patch(good, second, "<I", 0))
 first = good[directory:second]
 damaged("zip_twice.pt", good[:directory] + 2 * first + struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, 2, 2, 2 * len(first), directory, 0))
+for name in ("zip", "bad/system4", "bad/memo_far", "bad/text_long", "bad/cyclic", "bad/laughs", "bad/rank_nine"):
+    with zipfile.ZipFile(f"{OUT}/{name}.pt") as z:      # for the fuzzing of the pickle reader alone
+        code = z.read(next(n for n in z.namelist() if n.endswith("data.pkl")))
+        open(f"tests/fuzz/corpus/pickle/{name.split('/')[-1]}", "wb").write(code)
+for protocol in (2, 3, 4, 5):
+    value = {"state_dict": collections.OrderedDict(a=1, b=[2.5, None, True, "text", b"bytes", 2**40, -7, 300]), "t": ((), (1,), (1, 2), (1, 2, 3, 4)), "d": {}}
+    open(f"tests/fuzz/corpus/pickle/protocol{protocol}", "wb").write(pickle.dumps(value, protocol))
+
 legacy = open(f"{OUT}/legacy.pt", "rb").read()
 damaged("legacy_cut.pt", legacy[:-9])
 damaged("legacy_head.pt", legacy[:15])
