@@ -13,6 +13,7 @@ FLAGS    := $(if $(CUDA),-DWITH_CUDA) -std=c11 -D_DEFAULT_SOURCE -ffp-contract=o
 # Optional: libwebp, where its header is there.
 WEBP     := $(shell $(CC) $(CFLAGS) -include webp/decode.h -E -xc /dev/null >/dev/null 2>&1 && echo -DHAVE_WEBP)
 LIBS     := $(if $(WEBP),-lwebp) $(if $(filter blas,$(GEMM)),-lopenblas) -lcjson -lutf8proc -lmd $(if $(CUDA),-L$(CUDALIB) -lcudart_static -lstdc++ -lrt -ldl -lpthread) -lm
+MACHINE  := $(shell $(CC) $(CFLAGS) -dumpmachine)
 STB      := -isystem /usr/include/stb
 
 # Objects of one set of flags live together, so changing flags needs no `make clean`.
@@ -20,11 +21,16 @@ KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)$(WEBP)' | cksum | c
 B     := build/$(KEY)
 
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h); these hold none.
-PLAIN := ref/ops/ops.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c ref/ops/set_f16.c
+PLAIN := ref/ops/ops.c ref/ops/host.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c ref/ops/set_f16.c
 TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
-ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN) $(wildcard kernels/cuda/*.c)
+ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN) $(wildcard kernels/cuda/*.c) kernels/cpu/set.c
 KERNELS := $(wildcard kernels/cuda/*.cu)
-LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o) $(if $(CUDA),$(KERNELS:%.cu=$B/%.o))
+# The fast CPU set is compiled for each level of instructions of the machine's family, best first (kernels/cpu/isa.h); set.c chooses one at start.
+LEVELS := $(if $(findstring x86_64,$(MACHINE)),avx512 avx2 base,$(if $(findstring aarch64,$(MACHINE)),neon,base))
+FLAGS_avx512 := -march=x86-64-v4
+FLAGS_avx2   := -march=x86-64-v3
+CPU    := $(filter-out %/set.c,$(wildcard kernels/cpu/*.c))
+LIB   := $(ONCE:%.c=$B/%.o) $(TWICE:%.c=$B/%_f32.o) $(TWICE:%.c=$B/%_f64.o) $(foreach l,$(LEVELS),$(CPU:%.c=$B/%_$l.o)) $(if $(CUDA),$(KERNELS:%.cu=$B/%.o))
 UNITS := $(wildcard tests/unit_*.c)
 CHECKS := $(patsubst tests/%/main.c,%,$(wildcard tests/*/main.c))
 TESTS := $(UNITS:tests/%.c=$B/%) $(CHECKS:%=$B/%)
@@ -44,9 +50,11 @@ $B/$1: $(patsubst %.c,$B/%.o,$(wildcard tests/$1/*.c)) $(LIB)
 endef
 $(foreach c,$(CHECKS),$(eval $(call check_rule,$c)))
 
-COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) $(if $(filter tests/fuzz/fuzz_%,$<),-Dfuzz_one=$(*F)) -Iref -I$B -MMD -MP -c -o $@ $<
+COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) $(if $(filter tests/fuzz/fuzz_%,$<),-Dfuzz_one=$(*F)) -Iref -I. -I$B -MMD -MP -c -o $@ $<
 $B/%_f32.o: %.c ; $(COMPILE) -DREAL=32
 $B/%_f64.o: %.c ; $(COMPILE) -DREAL=64
+$(foreach l,$(LEVELS),$(eval $B/kernels/cpu/%_$l.o: kernels/cpu/%.c ; $$(COMPILE) $(FLAGS_$l) -DISA_$(shell echo $l | tr a-z A-Z)))
+$B/kernels/cpu/set.o: kernels/cpu/set.c ; $(COMPILE) '-DCPU_LEVELS=${LEVELS:%=LEVEL(%)}'
 $B/%.o: %.c ; $(COMPILE)
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
@@ -170,7 +178,7 @@ rules: ## what CONTRIBUTING.md says and a machine can see
 format: ## clang-format over the lines that changed since the last commit
 	git clang-format
 loc: ## lines of code by room
-	@for room in ref/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
+	@for room in ref/* kernels/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
 
 PREFIX ?= /usr/local
 SHARE  = $(DESTDIR)$(PREFIX)/share

@@ -49,7 +49,7 @@ static void test_train_defaults(void **state)
     (void)state;
     TrainConfig c = train_of("--pretrained_model_name_or_path|m|--train_data_dir|d");
     assert_string_equal(c.pretrained_model_name_or_path, "m"), assert_string_equal(c.train_data_dir, "d");
-    assert_string_equal(c.output_name, "lora"), assert_string_equal(c.output_dir, "."), assert_string_equal(c.set, "ref");
+    assert_string_equal(c.output_name, "lora"), assert_string_equal(c.output_dir, "."), assert_string_equal(c.set, "auto");
     assert_null(c.caption_extension), assert_null(c.network_weights), assert_null(c.resume);
     assert_int_equal(c.network_dim, 4), assert_true(c.network_alpha == 1), assert_int_equal(c.conv_dim, 0), assert_true(c.conv_alpha == 1);
     assert_int_equal(c.max_train_steps, 1600), assert_int_equal(c.max_train_epochs, 0);

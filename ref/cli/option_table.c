@@ -163,9 +163,11 @@ static const Option train_options[] = {
               "under [names]. What the command line says wins. docs/examples has two such files." },
 
     { .group = "Machine" },
-    { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float), ref64 (double) or ref16 (f16 between)",
-      .more = "A kernel set is one implementation of all arithmetic. ref is the reference; ref64 is the same in double precision, twice as slow, "
-              "and there to compare with. ref16 rounds what it stores to f16, as graphics cards do, and shows what that does to a training." },
+    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cpu, ref (float), ref64 (double) or ref16 (f16 between)",
+      .more = "A kernel set is one implementation of all arithmetic. cpu is the fast one, by the best instructions that the processor has (cpu-avx512, "
+              "cpu-avx2, cpu-neon, cpu-base name them); auto is the fastest that runs here. ref is the reference; ref64 is the same in double precision, twice "
+              "as slow, and there to compare with. ref16 rounds what it stores to f16, as graphics cards do, and shows what that does to a training. A state "
+              "says which set made it; a run that is resumed on another goes on, but not to the same bits." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(quiet), .kind = OPT_FLAG, .help = "Print no progress" },
     { AT(dry_run), .kind = OPT_FLAG, .help = "Say what the run would do and all that is wrong with it, and stop",
@@ -278,7 +280,7 @@ static const Option sample_options[] = {
     { AT(grid_rows), .kind = OPT_INT, .low = 1, .high = 1000, .unset = "all", .help = "Prompts in the grid, from the first" },
 
     { .group = "Machine" },
-    { AT(set), .kind = OPT_TEXT, .value = "ref", .word = "NAME", .help = "Who computes: ref (float), ref64 (double) or ref16 (f16 between)" },
+    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cpu, ref (float), ref64 (double) or ref16 (f16 between)" },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(dump), .kind = OPT_TEXT, .word = "DIR", .help = "Write all that is computed to DIR",
       .more = "A file a batch: text states, noise, and of each step what goes into the UNet, what comes out, and the picture it believes in. Names and "

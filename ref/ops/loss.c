@@ -1,13 +1,14 @@
 #include "ops/ref.h"
 
-/* f(d) and its slope, in double. With s = sqrt(d^2 + c^2): s - c = d^2 / (s + c), which does not cancel, and ds/dd = d/s. NaN stays NaN. */
+/* f(d) and its slope, in double. With s = sqrt(d^2 + c^2): s - c = d^2 / (s + c), which does not cancel, and ds/dd = d/s. NaN stays NaN, and an
+ * infinite c, with which s - c has no value, makes one. */
 typedef struct {
     double value, slope;
 } Point;
 
 static inline Point point_of(int kind, double d, double c)
 {
-    double s = sqrt(d * d + c * c), rise = s != 0 ? d * d / (s + c) : 0, unit = s != 0 ? d / s : 0;
+    double s = sqrt(d * d + c * c), rise = s != 0 ? d * d / (s + c) + 0 * c : 0, unit = s != 0 ? d / s : 0;
     switch (kind) {
     case LOSS_L2: return (Point){ d * d, 2 * d };
     case LOSS_L1: return (Point){ fabs(d), d > 0 ? 1 : d < 0 ? -1 : d };

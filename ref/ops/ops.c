@@ -1,14 +1,20 @@
 #define _GNU_SOURCE                                     /* dl_iterate_phdr */
 #include "base/err.h"
+#include "kernels/cpu/set.h"
 #include "ops/sets.h"
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
 
+static Set *cpu_open_best(void) { return cpu_open(NULL); }
+
+/* auto: the fastest that runs. */
 static const struct {
     const char *name;
     Set *(*open)(void);
 } sets[] = {
+    { "auto", cpu_open_best },
+    { "cpu", cpu_open_best },
     { "ref", ref_open_f32 },
     { "ref64", ref_open_f64 },
     { "ref16", ref_open_f16 },
@@ -36,6 +42,7 @@ Set *set_open(const char *name)
         err("set %s: this program has loaded %d OpenMP runtimes; build it with the compiler whose runtime its BLAS uses, or with GEMM=naive", name, runtimes);
         return NULL;
     }
+    if (strncmp(name, "cpu-", 4) == 0) return cpu_open(name + 4);
     for (int i = 0; i < SET_COUNT; i++) {
         if (strcmp(sets[i].name, name) == 0) return sets[i].open();
         size_t used = strlen(names);

@@ -1,7 +1,7 @@
 #include "base/err.h"
+#include "ops/host.h"
 #include "ops/ref.h"
 #include "ops/sets.h"
-#include <sys/mman.h>
 
 static const struct {
     int (*run)(const Op *);
@@ -58,36 +58,11 @@ static size_t pack(Set *set, Weight *w, void *dst)
     return 0;
 }
 
-static void *alloc(Set *set, size_t bytes)
-{
-    (void)set;
-    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p != MAP_FAILED) return p;
-    err("no memory: %zu bytes", bytes);
-    return NULL;
-}
-
-static void release(Set *set, void *p, size_t bytes)
-{
-    (void)set;
-    if (p) munmap(p, bytes ? bytes : 1);
-}
-
-static int move(Tensor to, Tensor from)
-{
-    if (to.n != from.n || to.h != from.h || to.w != from.w || to.c != from.c)
-        return err("copy between memories: expected (%d,%d,%d,%d), found (%d,%d,%d,%d)", to.n, to.h, to.w, to.c, from.n, from.h, from.w, from.c);
-    size_t rows = row_count(to), c = (size_t)to.c;
-    if (is_dense(to) && is_dense(from)) c *= rows, rows = 1;
-    for (size_t r = 0; r < rows; r++)
-        type_convert(to.type, tensor_at(to, r / area(to) * to.img + r % area(to) * to.ld), from.type,
-                     tensor_at(from, r / area(from) * from.img + r % area(from) * from.ld), c);
-    return 0;
-}
-
-static int upload(Set *set, Tensor dst, Tensor host) { return (void)set, move(dst, host); }
-static int download(Set *set, Tensor host, Tensor src) { return (void)set, move(host, src); }
-static int sync_set(Set *set) { return (void)set, 0; }
+static void *alloc(Set *set, size_t bytes) { return (void)set, host_alloc(bytes); }
+static void  release(Set *set, void *p, size_t bytes) { (void)set, host_release(p, bytes); }
+static int   upload(Set *set, Tensor dst, Tensor host) { return (void)set, host_move(dst, host); }
+static int   download(Set *set, Tensor host, Tensor src) { return (void)set, host_move(host, src); }
+static int   sync_set(Set *set) { return (void)set, 0; }
 
 Set *NAME(ref_open)(void)
 {

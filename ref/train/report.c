@@ -140,7 +140,7 @@ static void put_facts(FILE *f, const Report *r)
     put_pair(f, "name", c->output_name);
     put_pair(f, "model", path_name(c->pretrained_model_name_or_path));
     put_pair(f, "prediction", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "noise");
-    put_pair(f, "set", c->set);
+    put_pair(f, "set", t->pipeline.set->name);
     put_pair(f, "file", done ? file : "");
     put_time(f, "opened", r->opened);
     put_time(f, "written", time(NULL));

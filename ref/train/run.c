@@ -18,7 +18,7 @@
 static void print_plan(const Trainer *t)
 {
     const TrainConfig *c = t->config;
-    fprintf(stderr, "model        %s, %dx%d, set %s\n", c->pretrained_model_name_or_path, t->w, t->h, c->set);
+    fprintf(stderr, "model        %s, %dx%d, set %s\n", c->pretrained_model_name_or_path, t->w, t->h, t->pipeline.set->name);
     fprintf(stderr, "LoRA         %d modules, %zu numbers, rank %d, alpha %g: scale %g", t->lora.modules, t->lora.params.count, c->network_dim,
             c->network_alpha, c->network_alpha / c->network_dim);
     if (c->conv_dim) fprintf(stderr, "; convolutions rank %d, alpha %g: scale %g", c->conv_dim, c->conv_alpha, c->conv_alpha / c->conv_dim);

@@ -70,7 +70,7 @@ static int settings(Settings *s, const Trainer *t)
     char               pictures[HASH_SIZE], model[HASH_SIZE];
     if (hash_pictures(pictures, t) || hash_model(model, t)) return -1;
     s->count = 0;
-    put(s, "set", "%s", c->set);
+    put(s, "set", "%s", t->pipeline.set->name);
     put(s, "model", "%s", model);
     put(s, "pictures", "%s", pictures);
     put(s, "resolution", "%d,%d", t->w, t->h);
@@ -150,6 +150,13 @@ void state_remove(const char *dir)
 
 /* ---- resuming ---- */
 
+/* Does another set go on from here? If it counts in the same type. */
+static int set_fits(const Trainer *t, const Safetensors *file)
+{
+    const SafetensorsEntry *e = safetensors_find(file, block_name[0]);
+    return e && e->type == t->lora.params.w.type;
+}
+
 static int check_settings(const Trainer *t, const Safetensors *file)
 {
     Settings    s;
@@ -158,6 +165,10 @@ static int check_settings(const Trainer *t, const Safetensors *file)
     if (settings(&s, t)) return -1;
     for (int i = 0; i < s.count; i++) {
         found = safetensors_meta(file, s.key[i]);
+        if (i == 0 && found && strcmp(found, s.value[i]) && set_fits(t, file)) {
+            fprintf(stderr, "state        %s was made by set %s; %s goes on, close to it but not to the same bits\n", file->path, found, s.value[i]);
+            continue;
+        }
         if (!found || strcmp(found, s.value[i]))
             return err("%s: %s: this is the state of another run: expected %s, found %s", file->path, s.key[i], s.value[i], found ? found : "none");
     }

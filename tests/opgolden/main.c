@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 {
     int tests = 0, failures = 0;
     for (int k = 1; k < argc; k++) failures += run_set(argv[k], &tests);
-    if (argc == 1) failures = run_set("ref64", &tests) + run_set("ref", &tests);
+    if (argc == 1) failures = run_set("ref64", &tests) + run_set("ref", &tests) + run_set("cpu", &tests) + run_set("cpu-base", &tests);
     printf("1..%d\n", tests);
     return failures > 0;
 }

@@ -2,7 +2,8 @@
  *
  *   parity [CONFIG]...     default: a b c tiny
  *
- * On ref64 everything is held against what the peers compute in float64. On ref and ref16 the same outputs, losses and gradients are held against ref64. */
+ * On ref64 everything is held against what the peers compute in float64. On ref, cpu and ref16 the same outputs, losses and gradients are held against
+ * ref64. */
 #include "base/err.h"
 #include "base/rng.h"
 #include "net.h"
@@ -187,17 +188,21 @@ static void all_used(const Config *c, const Gold *gold)
 
 /* ---- narrower types ---- */
 
-static void on_set(const char *which, const Config *c, const Values *exact, Gold *gold)
+/* The sets named, all of the same types: the noise of those is drawn once. */
+static void on_sets(const char *const *which, int sets, const Config *c, const Values *exact, Gold *gold)
 {
-    Set   *set = set_open(which);
-    Values got = { 0 }, noisy[NOISES] = { { 0 } };
-    Group  g = { 0 };
-    CHECK(set, "%s", err_text());
-    observe(c, set, gold, &got);
-    for (int i = 0; i < NOISES; i++) observe(c, noise_open(set, (uint64_t)i), gold, &noisy[i]);
-    compare_noise(&g, &got, exact, noisy, NOISES, factor);
-    report(c->key, name("%s against ref64", set->name).s, g);
-    values_free(&got);
+    Values noisy[NOISES] = { { 0 } };
+    for (int k = 0; k < sets; k++) {
+        Set   *set = set_open(which[k]);
+        Values got = { 0 };
+        Group  g = { 0 };
+        CHECK(set, "%s", err_text());
+        observe(c, set, gold, &got);
+        for (int i = 0; k == 0 && i < NOISES; i++) observe(c, noise_open(set, (uint64_t)i), gold, &noisy[i]);
+        compare_noise(&g, &got, exact, noisy, NOISES, factor);
+        report(c->key, name("%s against ref64", which[k]).s, g);
+        values_free(&got);
+    }
     for (int i = 0; i < NOISES; i++) values_free(&noisy[i]);
 }
 
@@ -221,8 +226,8 @@ static void run_config(const Config *c)
     lora_detach(&lora);
     net_close(&net);
     all_used(c, &gold);
-    on_set("ref", c, &exact, &gold);
-    on_set("ref16", c, &exact, &gold);
+    on_sets((const char *const[]){ "ref", "cpu", "cpu-base" }, 3, c, &exact, &gold);
+    on_sets((const char *const[]){ "ref16" }, 1, c, &exact, &gold);
     values_free(&exact);
     gold_close(&gold);
 }
@@ -242,7 +247,7 @@ static void randomise(Lora *lora)
 }
 
 /* The models above are so small that few loops are shared out; this one, at its native size, is large enough. */
-static void threads(void)
+static void threads(const char *set)
 {
     static const Config tiny = { "tiny", { .dim = 4, .alpha = 4, .conv_dim = 4, .conv_alpha = 4, .unet = 1, .text = 1 }, 5 };
     static const int    count[] = { 1, 2, 5 };
@@ -250,7 +255,7 @@ static void threads(void)
     Lora   lora;
     Values out[3] = { { 0 } };
     Group  g = { 0 };
-    expect(net_open(&net, &tiny, "golden/tiny-sd", set_open("ref")));
+    expect(net_open(&net, &tiny, "golden/tiny-sd", set_open(set)));
     expect(lora_attach(&lora, &net.model, &tiny.rules));
     randomise(&lora);
     Batch b = batch_draw(&net, 2, net.model.native_h / vae_factor(&net.model.vae.config), net.model.native_w / vae_factor(&net.model.vae.config), 1);
@@ -259,7 +264,7 @@ static void threads(void)
         net_train(&net, &lora, &b, i ? TAPE_CHECKPOINT : TAPE_TRAIN, &out[i]);
         if (i) compare_bits(&g, &out[i], &out[0]);
     }
-    report(tiny.key, "the same gradients from 1, 2 and 5 threads", g);
+    report(tiny.key, name("the same gradients from 1, 2 and 5 threads on %s", set).s, g);
     for (int i = 0; i < 3; i++) values_free(&out[i]);
     batch_close(&b);
     lora_detach(&lora);
@@ -279,7 +284,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);                   /* what was found stands even if the next test ends the program */
     for (int i = 0; i < NETS; i++)
         if (wanted(argc, argv, configs[i].key)) run_config(&configs[i]);
-    if (wanted(argc, argv, "tiny")) threads();
+    if (wanted(argc, argv, "tiny")) threads("ref"), threads("cpu");
     printf("1..%d\n", tests);
     return failures > 0 || tests == 0;
 }

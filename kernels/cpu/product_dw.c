@@ -1,0 +1,114 @@
+#include "product_dw.h"
+#include "micro.h"
+
+/* The sum is long and y small, rank by inputs: the rows are cut into chunks of up to CHUNK, each with a sum of its own in scratch, and these are added in
+ * order. Where y is much taller than wide, a and b change places and y is written on its side: then vectors are full and few rows are broadcast.
+ * A task is a chunk of rows and some panels of y's columns. */
+enum { CHUNK = 512 };
+
+static int    is_turned(int m, int n) { return 2 * n < m; }
+static size_t chunk_count(size_t rows) { return parts_of(rows, CHUNK); }
+
+/* Sums of one chunk, both sides padded to whole register tiles. */
+static size_t padded(int m, int n) { return parts_of((size_t)m, MR) * MR * parts_of((size_t)n, NR) * NR; }
+static size_t chunk_size(int m, int n) { return is_turned(m, n) ? padded(n, m) : padded(m, n); }
+
+size_t NAME(product_dw_need)(int m, int n, size_t rows) { return chunk_count(rows) * chunk_size(m, n) * sizeof(float); }
+
+static const float zeros[NR];
+
+/* from[l]: the pixel of t that tap (down, across) reads for output pixel first + l of an h by w grid, or NULL: outside. */
+static void find_rows(const float *from[CHUNK], Tensor t, size_t first, size_t count, size_t h, size_t w, int step, int down, int across)
+{
+    for (size_t l = 0; l < count; l++) {
+        size_t r = first + l;
+        int    i = (int)(r / w % h) * step + down, j = (int)(r % w) * step + across, inside = (unsigned)i < (unsigned)t.h && (unsigned)j < (unsigned)t.w;
+        from[l] = inside ? (const float *)t.p + r / (h * w) * t.img + ((size_t)i * (size_t)t.w + (size_t)j) * t.ld : NULL;
+    }
+}
+
+/* to (count, MR) = columns m.. of the rows of a; 0 where there are no more. */
+static void pack_a(float *to, const float *const *row, size_t count, int m, int columns)
+{
+    for (size_t l = 0; l < count; l++, to += MR)
+        for (int j = 0; j < MR; j++) to[j] = row[l] && j < columns ? row[l][m + j] : 0;
+}
+
+/* at[l]: columns c to c + NR of b's row l: where they are, or, at the edge, a copy in `edge`. */
+static void find_panel(const float *at[CHUNK], float *edge, const float *const *row, size_t count, int c, int columns)
+{
+    for (size_t l = 0; l < count; l++) {
+        at[l] = row[l] ? row[l] + c : zeros;
+        if (!row[l] || columns >= NR) continue;
+        float *to = edge + l * NR;
+        for (int j = 0; j < NR; j++) to[j] = j < columns ? row[l][c + j] : 0;
+        at[l] = to;
+    }
+}
+
+INLINE void multiply_as(int rows, int nv, float *to, size_t ld, const float *a, size_t count, const float *const *b)
+{
+    V acc[MR][NV];
+    micro_clear(acc, nv);
+    micro_columns(acc, rows, nv, a, MR, count, b);
+    micro_store(to, ld, acc, nv);
+}
+enum { FEW = MR < 8 ? MR : 8 };
+static void multiply_all(float *to, size_t ld, const float *a, size_t count, const float *const *b) { multiply_as(MR, NV, to, ld, a, count, b); }
+static void multiply_8(float *to, size_t ld, const float *a, size_t count, const float *const *b) { multiply_as(FEW, NV, to, ld, a, count, b); }
+static void multiply_4(float *to, size_t ld, const float *a, size_t count, const float *const *b) { multiply_as(4, NV, to, ld, a, count, b); }
+
+typedef struct {
+    int    turned, m, n;                                /* as they are multiplied */
+    int    chunks, panels, across;                      /* panels of a task; tasks across */
+    size_t each, ld, size;                              /* rows of a chunk; distance of rows of sums; of chunks */
+} Plan;
+
+static Plan plan_of(const ProductDw *p)
+{
+    int    turned = is_turned(p->a.c, p->b.c), m = turned ? p->b.c : p->a.c, n = turned ? p->a.c : p->b.c;
+    size_t rows = row_count(p->a), chunks = chunk_count(rows), panels = parts_of((size_t)n, NR), wide = parts_of(panels, parts_of(16, chunks));
+    return (Plan){ turned, m, n, (int)chunks, (int)wide, (int)parts_of(panels, wide), parts_of(rows, chunks), panels * NR, chunk_size(p->a.c, p->b.c) };
+}
+
+static void run_chunk(const ProductDw *p, const Plan *k, int chunk, int first_panel)
+{
+    float        a[CHUNK * MR] __attribute__((aligned(64))), edge[CHUNK * NR] __attribute__((aligned(64)));
+    const float *row_a[CHUNK], *row_b[CHUNK], *b[CHUNK];
+    size_t       rows = row_count(p->a), first = at_most((size_t)chunk * k->each, rows), count = at_most(k->each, rows - first);
+    size_t       h = (size_t)p->a.h, w = (size_t)p->a.w;
+    float       *sums = p->scratch + (size_t)chunk * k->size;
+    find_rows(k->turned ? row_b : row_a, p->a, first, count, h, w, 1, 0, 0);
+    find_rows(k->turned ? row_a : row_b, p->b, first, count, h, w, p->step, p->down, p->across);
+    for (int m = 0; m < k->m; m += MR) {
+        int few = smaller(MR, k->m - m);
+        pack_a(a, row_a, count, m, few);
+        for (int c = first_panel * NR, end = smaller(k->n, c + k->panels * NR); c < end; c += NR) {
+            float *to = sums + (size_t)m * k->ld + c;
+            find_panel(b, edge, row_b, count, c, k->n - c);
+            if (few <= 4) multiply_4(to, k->ld, a, count, b);
+            else if (few <= FEW) multiply_8(to, k->ld, a, count, b);
+            else multiply_all(to, k->ld, a, count, b);
+        }
+    }
+}
+
+static void add_chunks(const ProductDw *p, const Plan *k)
+{
+#pragma omp parallel for schedule(static) if (k->size * (size_t)k->chunks > PARALLEL_FROM)
+    for (int m = 0; m < k->m; m++)
+        for (int n = 0; n < k->n; n++) {
+            float *y = k->turned ? p->y + (size_t)n * p->ldy + m : p->y + (size_t)m * p->ldy + n, s = 0;
+            for (int chunk = 0; chunk < k->chunks; chunk++) s += p->scratch[(size_t)chunk * k->size + (size_t)m * k->ld + (size_t)n];
+            *y = p->acc ? *y + p->scale * s : p->scale * s;
+        }
+}
+
+void NAME(product_dw)(const ProductDw *p)
+{
+    Plan plan = plan_of(p);
+    int  tasks = plan.chunks * plan.across;
+#pragma omp parallel for schedule(dynamic) if (tasks > 1 && row_count(p->a) * (size_t)p->a.c * (size_t)p->b.c > PARALLEL_PRODUCTS)
+    for (int task = 0; task < tasks; task++) run_chunk(p, &plan, task / plan.across, task % plan.across * plan.panels);
+    add_chunks(p, &plan);
+}

@@ -1,0 +1,79 @@
+#include "set.h"
+#include "base/err.h"
+#include "ops/host.h"
+#include <stdio.h>
+#include <string.h>
+
+/* The one file of this room that is compiled once: it knows all levels, and asks the processor. CPU_LEVELS, from the Makefile: LEVEL(avx512) LEVEL(avx2)
+ * LEVEL(base), best first. */
+typedef struct {
+    int (*run)(const Op *);
+    size_t (*need)(const Op *);
+} Entry;
+#define LEVEL(level) extern const Entry cpu_table_##level[OP_COUNT];
+CPU_LEVELS
+#undef LEVEL
+
+typedef struct {
+    Set          set;                                   /* first: a Set * is a pointer to all of it */
+    const char  *level;
+    const Entry *table;
+} CpuSet;
+
+static const Entry *table_of(const Set *set) { return ((const CpuSet *)set)->table; }
+
+static size_t need(const Set *set, const Op *op) { return table_of(set)[op->kind].need ? table_of(set)[op->kind].need(op) : 0; }
+
+static int run(Set *set, const Op *op)
+{
+    if (op_check(set, op)) return -1;
+    if (!op->scratch && need(set, op)) return err("%s: scratch: expected %zu bytes, found none", op_name(op->kind), need(set, op));
+    return table_of(set)[op->kind].run(op);
+}
+
+/* Weights are rearranged a panel at a time, where they are used: 400 rows pay for it (product.c), and nothing is kept twice. */
+static size_t pack(Set *set, Weight *w, void *dst)
+{
+    (void)set, (void)dst;
+    w->packed = NULL;
+    return 0;
+}
+
+static void *alloc(Set *set, size_t bytes) { return (void)set, host_alloc(bytes); }
+static void  release(Set *set, void *p, size_t bytes) { (void)set, host_release(p, bytes); }
+static int   upload(Set *set, Tensor dst, Tensor host) { return (void)set, host_move(dst, host); }
+static int   download(Set *set, Tensor host, Tensor src) { return (void)set, host_move(host, src); }
+static int   sync_set(Set *set) { return (void)set, 0; }
+
+#define LEVEL(level) { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, NULL }, #level, cpu_table_##level },
+static CpuSet sets[] = { CPU_LEVELS };
+#undef LEVEL
+enum { SETS = sizeof sets / sizeof *sets };
+
+static int processor_has(const char *level)
+{
+#ifdef __x86_64__
+    if (!strcmp(level, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && processor_has("avx2");
+    if (!strcmp(level, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+#else
+    (void)level;
+#endif
+    return 1;
+}
+
+Set *cpu_open(const char *level)
+{
+    char names[128] = "";
+    for (int i = 0; i < SETS; i++) {
+        if (level ? !strcmp(level, sets[i].level) : processor_has(sets[i].level)) {
+            if (processor_has(sets[i].level)) return &sets[i].set;
+            return err("%s: this processor has no %s", sets[i].set.name, level), NULL;
+        }
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", sets[i].set.name);
+    }
+    return err("cpu-%s: no such level, there are: %s", level ? level : "", names), NULL;
+}
