@@ -1,19 +1,9 @@
 #include "lora/delta.h"
 #include "base/err.h"
+#include "lora/matrix.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-void lora_product(double *c, const double *a, const double *b, int m, int k, int n, double s)
-{
-#pragma omp parallel for
-    for (int i = 0; i < m; i++)
-        for (int l = 0; l < k; l++) {
-            double        x = s * a[(size_t)i * (size_t)k + (size_t)l], *to = c + (size_t)i * (size_t)n;
-            const double *from = b + (size_t)l * (size_t)n;
-            for (int j = 0; j < n; j++) to[j] += x * from[j];
-        }
-}
 
 /* The part's numbers, to free; NULL and err(). */
 static double *read_part(const LoraFileModule *m, LoraRole role, const char *path)
@@ -75,7 +65,7 @@ static int plain_delta(double *delta, const LoraFileModule *m, const char *path)
 {
     LoraFactors f;
     if (lora_factors(&f, m, path)) return -1;
-    lora_product(delta, f.up, f.down, f.o, f.rank, f.columns, f.scale);
+    matrix_product(delta, f.up, f.down, f.o, f.rank, f.columns, f.scale, 0);
     lora_factors_free(&f);
     return 0;
 }
@@ -96,9 +86,9 @@ static double *product_of(const LoraFileModule *m, LoraRole ra, LoraRole rb, Lor
         if (!status) {
             apply_core(wide, t, b, p, r, i, kk);
             transpose(turned, a, o, p);
-            lora_product(out, turned, wide, o, p, columns, 1);
+            matrix_product(out, turned, wide, o, p, columns, 1, 0);
         }
-    } else if (!status) lora_product(out, a, b, o, r, columns, 1);
+    } else if (!status) matrix_product(out, a, b, o, r, columns, 1, 0);
     free(a);
     free(b);
     free(t);

@@ -25,7 +25,4 @@ int lora_delta(double *delta, const LoraFileModule *m, const char *path);
 
 /* w (o, columns) += weight * what the module adds to it, inputs i = columns / kk; with its magnitudes, if it has any. */
 int lora_add(double *w, const LoraFileModule *m, int kk, double weight, const char *path);
-
-/* c (m,n) += s a (m,k) b (k,n), all dense, in double: a row of c is one thread's. */
-void lora_product(double *c, const double *a, const double *b, int m, int k, int n, double s);
 #endif

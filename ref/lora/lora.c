@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "lora/delta.h"
+#include "lora/hashes.h"
 #include "lora/positional.h"
 #include <math.h>
 #include <stdlib.h>
@@ -214,39 +215,17 @@ static int save_module(SafetensorsEntry e[3], Name *alpha_name, const Lora *lora
     return save_param(&e[0], lora, m->adapter.down, m->layer->conv, precision) || save_param(&e[1], lora, m->adapter.up, m->layer->conv, precision) ? -1 : 0;
 }
 
-/* The hashes that kohya's scripts write: of all tensor data, and, as its readers once had it, of 64 KB from 1 MB on of a file with no metadata but ss_*. */
-static int save_hashes(char model[HASH_SIZE], char legacy[HASH_SIZE], const SafetensorsEntry *e, int count, SafetensorsPair *ss, const SafetensorsPair *pair,
-                       int pairs)
-{
-    enum { LEGACY_AT = 0x100000, LEGACY_SIZE = 0x10000, LEGACY_DIGITS = 8 };
-    int n = 0;
-    for (int i = 0; i < pairs; i++)
-        if (strncmp(pair[i].key, "ss_", 3) == 0) ss[n++] = pair[i];
-    if (safetensors_hash(model, e, count) || safetensors_hash_range(legacy, e, count, ss, n, LEGACY_AT, LEGACY_SIZE)) return -1;
-    legacy[LEGACY_DIGITS] = 0;
-    return 0;
-}
-
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs)
 {
     int               n = lora->modules, status = 0;
     SafetensorsEntry *e = calloc((size_t)n, 3 * sizeof *e);
     Name             *alpha = calloc((size_t)n, sizeof *alpha);
-    SafetensorsPair  *all = calloc((size_t)pairs + 2, sizeof *all);
-    char              model[HASH_SIZE], legacy[HASH_SIZE];
-    if (!e || !alpha || !all) status = err("%s: out of memory for %d modules", path, n);
+    if (!e || !alpha) status = err("%s: out of memory for %d modules", path, n);
     for (int i = 0; i < n && !status; i++) status = save_module(&e[3 * i], &alpha[i], lora, &lora->module[i], precision);
-    if (!status) status = save_hashes(model, legacy, e, 3 * n, all, pair, pairs);
-    if (!status) {
-        for (int i = 0; i < pairs; i++) all[i] = pair[i];
-        all[pairs] = (SafetensorsPair){ "sshs_model_hash", model };
-        all[pairs + 1] = (SafetensorsPair){ "sshs_legacy_hash", legacy };
-        status = safetensors_write(path, e, 3 * n, all, pairs + 2);
-    }
+    if (!status) status = lora_write(path, e, 3 * n, pair, pairs);
     for (int i = 0; e && i < 3 * n; i++) free((void *)e[i].data);
     free(e);
     free(alpha);
-    free(all);
     return status;
 }
 
