@@ -181,9 +181,8 @@ static int save_peft_half(const LoraOut *out, const char *folder, int is_unet)
     Entries         x;
     SafetensorsPair more = { "format", "pt" };
     cJSON          *o = cJSON_CreateObject();
-    int             status = entries_open(&x, out) || path_join(dir, folder, is_unet ? "unet" : "text_encoder") || dir_make(dir) ||
-                             path_join(config, dir, "adapter_config.json") || path_join(tensors, dir, "adapter_model.safetensors") || add_config(o, out, is_unet, "")
-                         ? -1 : 0;
+    int             status = entries_open(&x, out) || path_join(dir, folder, is_unet ? "unet" : "text_encoder") || dir_make(dir) ? -1 : 0;
+    if (path_join(config, dir, "adapter_config.json") || path_join(tensors, dir, "adapter_model.safetensors") || add_config(o, out, is_unet, "")) status = -1;
     for (int i = 0; i < out->modules && !status; i++)
         if (out->module[i].is_unet == is_unet) add_module(&x, &out->module[i], LORA_PEFT);
     char *text = cJSON_Print(o);
