@@ -162,8 +162,8 @@ def names():
 
 if __name__ == "__main__":
     torch.manual_seed(6)
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
+    [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in OUT.glob("*") if p.name != "keep.txt"]
+    OUT.mkdir(exist_ok=True)
     layers = LINEAR + [CONV, POINT, TEXT]
     lycoris("locon", LoConModule, layers)
     lycoris("locon-tucker", LoConModule, [CONV], use_tucker=True)

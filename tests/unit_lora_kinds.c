@@ -136,6 +136,11 @@ static void test_names(void **state)
 
 static float numbers[4096];
 
+static SafetensorsEntry matrix(const char *tensor, int rows, int columns, const float *data)
+{
+    return (SafetensorsEntry){ .name = tensor, .type = T_F32, .rank = 2, .shape = { rows, columns }, .data = data };
+}
+
 /* Writes the first `blocks` transformer blocks of the parity model's U-Net by place, in the order of old or of today, and one layer of text. */
 static void write_places(const Checkpoint *m, int ff_first, int per, int text)
 {
@@ -155,15 +160,15 @@ static void write_places(const Checkpoint *m, int ff_first, int per, int text)
         for (int j = 0; j < per; j++, i++) {
             const Layer *l = site_of(m, name("%s.transformer_blocks.0.%s", blocks[b], order[ff_first][j]).s)->layer;
             int          o = l->part[0].o, in = l->w.t.c;
-            names[n] = name("unet:%d:down", i), e[n] = (SafetensorsEntry){ names[n].s, T_F32, NULL, 2, { 1, in }, numbers, 0, 0 }, n++;
-            names[n] = name("unet:%d:up", i), e[n] = (SafetensorsEntry){ names[n].s, T_F32, NULL, 2, { o, 1 }, numbers + i, 0, 0 }, n++;
+            names[n] = name("unet:%d:down", i), e[n] = matrix(names[n].s, 1, in, numbers), n++;
+            names[n] = name("unet:%d:up", i), e[n] = matrix(names[n].s, o, 1, numbers + i), n++;
         }
     for (int j = 0; j < text; j++) {
         int c = site_of(m, name("text_model.encoder.layers.0.self_attn.%s", words[j % 4]).s)->layer->w.t.c;
-        names[n] = name("text_encoder:%d:down", j), e[n] = (SafetensorsEntry){ names[n].s, T_F32, NULL, 2, { 1, c }, numbers, 0, 0 }, n++;
-        names[n] = name("text_encoder:%d:up", j), e[n] = (SafetensorsEntry){ names[n].s, T_F32, NULL, 2, { c, 1 }, numbers + 1000 + j, 0, 0 }, n++;
+        names[n] = name("text_encoder:%d:down", j), e[n] = matrix(names[n].s, 1, c, numbers), n++;
+        names[n] = name("text_encoder:%d:up", j), e[n] = matrix(names[n].s, c, 1, numbers + 1000 + j), n++;
     }
-    e[n++] = (SafetensorsEntry){ "<s1>", T_F32, NULL, 1, { 8 }, numbers, 0, 0 };
+    e[n] = matrix("<s1>", 8, 1, numbers), e[n++].rank = 1;
     SafetensorsPair pair = { "<s1>", "<embed>" };
     if (safetensors_write(tmp_path("places.safetensors"), e, n, &pair, 1)) fail_msg("%s", err_text());
 }
@@ -230,7 +235,7 @@ static void test_foreign(void **state)
     (void)state;
     if (checkpoint_open(&m, model_path, set_open("ref"))) fail_msg("%s", err_text());
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        SafetensorsEntry e[2] = { { want[i].tensor, T_F32, NULL, 2, { 1, 4 }, numbers, 0, 0 }, e[0] };
+        SafetensorsEntry e[2] = { matrix(want[i].tensor, 1, 4, numbers) };
         char             other[256];
         snprintf(other, sizeof other, "%s", want[i].tensor);
         char *half = strstr(other, "up.weight") ? strstr(other, "up.weight") : strstr(other, "down.weight");
@@ -254,9 +259,8 @@ static void test_unmatched(void **state)
     int              c = site_of(&m, "mid_block.attentions.0.proj_in")->layer->w.t.c;
     Name             down = name("%s.lora_down.weight", in), up = name("%s.lora_up.weight", in), down9 = name("%s.lora_down.weight", none);
     Name             up9 = name("%s.lora_up.weight", none);
-    SafetensorsEntry e[5] = { { down.s, T_F32, NULL, 2, { 1, c }, numbers, 0, 0 },  { up.s, T_F32, NULL, 2, { c, 1 }, numbers, 0, 0 },
-                              { down9.s, T_F32, NULL, 2, { 1, c }, numbers, 0, 0 }, { up9.s, T_F32, NULL, 2, { c, 1 }, numbers, 0, 0 },
-                              { "stray", T_F32, NULL, 1, { 1 }, numbers, 0, 0 } };
+    SafetensorsEntry e[5] = { matrix(down.s, 1, c, numbers), matrix(up.s, c, 1, numbers), matrix(down9.s, 1, c, numbers), matrix(up9.s, c, 1, numbers),
+                              matrix("stray", 1, 1, numbers) };
     const struct { int from, to, strict, allowed; } want[] = { { 0, 2, 0, 0 }, { 0, 4, -1, 0 }, { 0, 5, -1, 0 }, { 2, 4, -1, -1 } };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         if (safetensors_write(tmp_path("u.safetensors"), e + want[i].from, want[i].to - want[i].from, NULL, 0)) fail_msg("%s", err_text());

@@ -259,7 +259,9 @@ static void test_help_about(void **state)
         { "train", "--network_dim" }, { "sample", "--cfg_scale" }, { "train|network-alpha", "alpha/rank" }, { "sample|--seed", "noise" },
     };
     static const Refusal refused[] = {
-        { "tran", { "train, plan, sample, info or selftest" } }, { "train|netwrk_dim", { "nearest is --network_dim" } }, { "train|seed|more", { "\"more\"" } },
+        { "tran", { "train, plan, sample, info, convert, merge, resize, extract or selftest" } },
+        { "train|netwrk_dim", { "nearest is --network_dim" } },
+        { "train|seed|more", { "\"more\"" } },
     };
     char *argv[MAX_WORDS], *text;
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {

@@ -193,13 +193,14 @@ static int legacy_hash(char hex[HASH_SIZE], const Safetensors *file)
 static int add_hashes(cJSON *o, const Safetensors *file)
 {
     cJSON *hashes = cJSON_AddObjectToObject(o, "hashes");
-    char   whole[HASH_SIZE], model[HASH_SIZE], legacy[HASH_SIZE];
-    if (hash_file(whole, file->path)) return -1;
+    char   whole[HASH_SIZE], window[HASH_SIZE], model[HASH_SIZE], legacy[HASH_SIZE];
+    if (hash_file(whole, file->path) || hash_file_range(window, file->path, 0x100000, 0x10000)) return -1;
     hash_data(model, file->data, file->bytes);
     cJSON_AddStringToObject(hashes, "sha256", whole);
+    add_text(hashes, "autov1", "%.8s", window);                             /* civitai's names */
     add_text(hashes, "autov2", "%.10s", whole);
+    add_text(hashes, "autov3", "%.12s", model);
     add_hash(hashes, "model_hash", model, safetensors_meta(file, "sshs_model_hash"));
-    add_text(hashes, "short", "%.12s", model);
     if (legacy_hash(legacy, file) == 0) add_hash(hashes, "legacy_hash", legacy, safetensors_meta(file, "sshs_legacy_hash"));
     return 0;
 }

@@ -51,6 +51,42 @@ static int info(int argc, char **argv)
     return cmd_info(&config) ? FAILED : DONE;
 }
 
+static int convert(int argc, char **argv)
+{
+    ConvertConfig config;
+    int          asked = options_parse(&convert_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_convert(&config) ? FAILED : DONE;
+}
+
+static int merge(int argc, char **argv)
+{
+    MergeConfig config;
+    int        asked = options_parse(&merge_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_merge(&config) ? FAILED : DONE;
+}
+
+static int resize(int argc, char **argv)
+{
+    ResizeConfig config;
+    int         asked = options_parse(&resize_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_resize(&config) ? FAILED : DONE;
+}
+
+static int extract(int argc, char **argv)
+{
+    ExtractConfig config;
+    int          asked = options_parse(&extract_command, &config, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_extract(&config) ? FAILED : DONE;
+}
+
 static int self_test(int argc, char **argv)
 {
     SelftestConfig config;
@@ -82,7 +118,8 @@ static int version(int argc, char **argv)
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
-} commands[] = { { "train", train }, { "plan", plan }, { "sample", sample }, { "info", info }, { "selftest", self_test },
+} commands[] = { { "train", train }, { "plan", plan }, { "sample", sample }, { "info", info }, { "convert", convert }, { "merge", merge },
+               { "resize", resize }, { "extract", extract }, { "selftest", self_test },
                { "help", help }, { "docs", docs }, { "version", version },
                { "--help", help }, { "-h", help }, { "--version", version } };
 

@@ -358,4 +358,5 @@ const Command selftest_command = {
               "  A line that begins with \"ok\" is an operation; a failure says with which options it is repeated.\n"
 };
 
-const Command *const all_commands[] = { &train_command, &plan_command, &sample_command, &info_command, &selftest_command, NULL };
+const Command *const all_commands[] = { &train_command, &plan_command, &sample_command, &info_command, &convert_command, &merge_command, &resize_command,
+                                       &extract_command, &selftest_command, NULL };

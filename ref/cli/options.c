@@ -288,7 +288,10 @@ static int take_option(Parse *p, const char *word)
     if (option->kind == OPT_FLAG) return inline_value ? err("--%s: takes no value, \"%s\" was given", option->name, inline_value) : give(p, option, "");
     if (inline_value) return give(p, option, inline_value);
     if (p->next == p->argc || is_option(p->argv[p->next])) return err("--%s: %s was expected after it (%s)", option->name, option_word(option), option->help);
-    return give(p, option, p->argv[p->next++]);
+    do
+        if (give(p, option, p->argv[p->next++])) return -1;
+    while (option->several && p->next < p->argc && !is_option(p->argv[p->next]));
+    return 0;
 }
 
 static int take_positional(Parse *p, const char *word)

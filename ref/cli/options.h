@@ -37,6 +37,7 @@ typedef struct {
     const Choice *choices;                              /* ended by a NULL name; compared without case, space, - and _ ; + is p */
     const char   *word;                                 /* what stands for the value in help: "FILE"; NULL: by kind */
     bool          required, positional;                 /* positional: may be given without its name */
+    bool          several;                              /* OPT_LIST: takes all words up to the next --option */
     const char   *help;                                 /* one line: what it is */
     const char   *more;                                 /* what a newcomer should know, or NULL: `sdlora help COMMAND OPTION`, docs/cli.md */
 } Option;
@@ -52,6 +53,7 @@ typedef struct {
 } Command;
 
 extern const Command train_command, plan_command, sample_command, info_command, selftest_command;     /* option_table.c */
+extern const Command convert_command, merge_command, resize_command, extract_command;                 /* tool_table.c */
 extern const Command *const all_commands[];             /* ended by NULL */
 
 /* Fills *config, of command->size bytes, with the defaults and then from argv[0..argc). 0; 1: help was asked for, *config is not ready; -1 and err().

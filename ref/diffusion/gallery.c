@@ -48,7 +48,7 @@ static int plan(Gallery *g)
     double              weight;
     for (int i = 0; i < c->lora.count; i++) {
         if (lora_argument(path, sizeof path, &weight, c->lora.item[i])) return -1;
-        if (!is_file(path)) return err("%s: no such file", path);
+        if (!is_file(path) && !is_dir(path)) return err("%s: no such file", path);
     }
     g->seed = (uint32_t)c->seed;
     if (c->seed < 0 && getrandom(&g->seed, sizeof g->seed, 0) != sizeof g->seed) return err("--seed -1: the system gives no random numbers");

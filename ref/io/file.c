@@ -243,10 +243,12 @@ void names_free(Names *names)
 
 int path_join(char out[PATH_SIZE], const char *dir, const char *name)
 {
-    size_t n = strlen(dir);
-    const char *between = n == 0 || dir[n - 1] == '/' ? "" : "/";
-    int length = *name == '/' ? snprintf(out, PATH_SIZE, "%s", name) : snprintf(out, PATH_SIZE, "%s%s%s", dir, between, name);
-    return length < PATH_SIZE ? 0 : err("%.100s...: the path is too long", dir);
+    size_t n = *name == '/' ? 0 : strlen(dir), slash = n > 0 && dir[n - 1] != '/', length = strlen(name);
+    if (n + slash + length >= PATH_SIZE) return err("%.100s...: the path is too long", n ? dir : name);
+    memmove(out, dir, n);
+    if (slash) out[n] = '/';
+    memcpy(out + n + slash, name, length + 1);
+    return 0;
 }
 
 const char *path_name(const char *path)

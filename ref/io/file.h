@@ -33,7 +33,7 @@ typedef struct {
 int  dir_list(Names *names, const char *path);
 void names_free(Names *names);
 
-/* out = dir/name; dir "" gives name, and an absolute name stands alone. -1 and err() when it is too long. */
+/* out = dir/name; dir "" gives name, and an absolute name stands alone. -1 and err() when it is too long. out may be dir. */
 int path_join(char out[PATH_SIZE], const char *dir, const char *name);
 const char *path_name(const char *path);                /* what follows the last slash */
 const char *path_extension(const char *path);           /* the last dot of the name and what follows, or ""; ".hidden" has none */

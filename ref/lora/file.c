@@ -243,7 +243,7 @@ int lora_file_check(const LoraFile *f, int unmatched)
     if (f->files == 0 || (!f->modules && !f->others)) return err("%s: expected a LoRA, found no tensor", f->path);
     if (!f->modules) return err("%s: %s: expected a LoRA in kohya's, PEFT's, diffusers' or cloneofsimo's layout", f->path, f->other->name);
     if (!f->others || unmatched) return 0;
-    return err("%s: %s: belongs to no module of this file, which is in %s's layout", f->path, f->other->name, lora_layout_name(f->layout));
+    return err("%s: %s: belongs to no module of this file, which is in the layout of %s", f->path, f->other->name, lora_layout_name(f->layout));
 }
 
 const LoraFileModule *lora_file_find(const LoraFile *f, int is_unet, const char *path)

@@ -137,7 +137,7 @@ static int open_file(LoraFile *f, const char *path, const Lora *lora, const Weig
         int                   k = 0;
         while (k < lora->modules && !(lora->module[k].is_unet == m->is_unet && strcmp(path_of(&lora->module[k]), m->path.s) == 0)) k++;
         if (k == lora->modules && !unmatched)
-            status = err("%s: %s: belongs to no module of this model that a LoRA is wanted of, in %s's layout", path, m->key, lora_layout_name(f->layout));
+            status = err("%s: %s: belongs to no module of this model that a LoRA is wanted of, in the layout of %s", path, m->key, lora_layout_name(f->layout));
         else if (k < lora->modules && !fits(m, &lora->module[k])) status = shape_error(f, m, &lora->module[k]);
         matched += k < lora->modules;
     }

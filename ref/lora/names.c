@@ -228,7 +228,10 @@ const char *lora_foreign(const char *tensor)
         { "string_to_param", "a textual inversion" },
         { "emb_params", "a textual inversion" },
     };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strstr(tensor, table[i].part)) return table[i].what;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const char *part = table[i].part, *at = strstr(tensor, part);
+        int         open = *part != '.' || ends_with(part, "_");            /* an ending goes on with a dot or a number, if at all */
+        if (at && (open || !at[strlen(part)] || strchr("._", at[strlen(part)]))) return table[i].what;
+    }
     return NULL;
 }

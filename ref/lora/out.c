@@ -26,7 +26,7 @@ static int copy_tensor(SafetensorsEntry *to, const SafetensorsEntry *e, int keep
     *to = *e;
     if (!keep) to->type = type;
     void *data = malloc(e->count * type_size(to->type) + 1);
-    to->name = NULL, to->data = data;
+    to->name = NULL, to->data = data, to->in_memory = 1;
     return data ? safetensors_read(&file, e, to->type, data) : err("%s: %s: out of memory", path, e->name);
 }
 
@@ -50,7 +50,7 @@ static int set_matrix(SafetensorsEntry *e, const double *x, size_t rows, size_t 
     *e = (SafetensorsEntry){ .type = type, .rank = conv ? 4 : 2, .shape = { (int64_t)rows, (int64_t)(columns / kk), kernel, kernel }, .data = data };
     if (!data) return err("out of memory for %zu numbers", count);
     type_convert(type, data, T_F64, x, count);
-    e->count = count;
+    e->count = count, e->in_memory = 1;
     return 0;
 }
 
@@ -101,8 +101,8 @@ int lora_out_meta(LoraOut *out, const char *key, const char *value)
 /* What a layout says about its own tensors: it would be false in another, and is written anew. */
 static int is_of_layout(const SafetensorsPair *p)
 {
-    return strncmp(p->key, "sshs_", 5) == 0 || strcmp(p->key, "lora_adapter_metadata") == 0 || strcmp(p->value, "<embed>") == 0 ||
-           strncmp(p->key, "unet", 4) == 0 || strncmp(p->key, "text_encoder", 12) == 0;
+    return strncmp(p->key, "sshs_", 5) == 0 || strcmp(p->key, "lora_adapter_metadata") == 0 || strcmp(p->key, "format") == 0 ||
+           strcmp(p->value, "<embed>") == 0 || strncmp(p->key, "unet", 4) == 0 || strncmp(p->key, "text_encoder", 12) == 0;
 }
 
 int lora_out_meta_of(LoraOut *out, const LoraFile *f)

@@ -63,7 +63,7 @@ static int merge_weight(Changed *c, const SafetensorsEntry *e, const LoraFile *f
     if (!status) {
         type_convert(stored, data, T_F64, w, e->count);
         c->entry[index].type = stored, c->entry[index].data = c->own[index] = data;
-        c->entry[index].bytes = e->count * type_size(stored);
+        c->entry[index].bytes = e->count * type_size(stored), c->entry[index].in_memory = 1;
     } else free(data);
     free(w);
     return status;

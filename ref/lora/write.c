@@ -19,11 +19,11 @@ static int check_module(const LoraOutModule *m, LoraLayout layout)
     const char *what = NULL;
     int         plain = m->kind == LORA_PLAIN && !m->part[LORA_MID].data;
     if (layout == LORA_KOHYA) what = m->rank || m->scale == 1 ? NULL : "a LoKr of whole matrices with a strength";
-    else if (!plain) what = "anything but LoRA and LoCon";
+    else if (!plain) what = "LoHa, LoKr or Tucker's core";
     else if (m->magnitude == MAGNITUDE_IN) what = "DoRA's magnitudes of inputs";
     else if (layout == LORA_CLONEOFSIMO && (m->magnitude || m->conv)) what = "convolutions and DoRA";
     else if (layout == LORA_CLONEOFSIMO && m->scale != 1) what = "an alpha other than the rank";
-    return what ? err("%s: %s's layout cannot hold %s", m->path.s, lora_layout_name(layout), what) : 0;
+    return what ? err("%s: the layout of %s cannot hold %s", m->path.s, lora_layout_name(layout), what) : 0;
 }
 
 /* ---- tensors ---- */
@@ -292,6 +292,6 @@ int lora_out_save(const LoraOut *out, const char *path, LoraLayout layout)
     for (int i = 0; i < out->modules; i++)
         if (check_module(&out->module[i], layout)) return -1;
     if (out->tokens && layout != LORA_KOHYA && layout != LORA_CLONEOFSIMO)
-        return err("%s: %s's layout cannot hold learned tokens", out->token[0].name, lora_layout_name(layout));
+        return err("%s: the layout of %s cannot hold learned tokens", out->token[0].name, lora_layout_name(layout));
     return save[layout](out, path) || compare(out, path) ? -1 : 0;
 }

@@ -144,6 +144,15 @@ int same_bytes(const char *a, const char *b)
     return same;
 }
 
+int same_picture(const char *a, const char *b)
+{
+    Image x = { 0 }, y = { 0 };
+    int   read = image_load(&x, tmp_path(a), IMAGE_WHITE) == 0 && image_load(&y, tmp_path(b), IMAGE_WHITE) == 0;
+    int   same = read && x.w == y.w && x.h == y.h && memcmp(x.rgb, y.rgb, 3 * (size_t)x.w * (size_t)x.h) == 0;
+    image_free(&x), image_free(&y);
+    return same;
+}
+
 int file_count(const char *folder)
 {
     Names names;

@@ -31,6 +31,9 @@ void        put_demo(const char *folder, int count);    /* pictures of the demo 
 /* Of two safetensors files: are the tensors the same to the byte? 0 also where one cannot be read. */
 int same_tensors(const char *a, const char *b);
 int same_bytes(const char *a, const char *b);
+int same_picture(const char *a, const char *b);         /* whatever text they hold */
 int file_count(const char *folder);                     /* entries of a folder; -1: there is none */
 int has_type(const char *file, const char *dtype);      /* are all tensors of this type: "F16"? */
+
+void tools(void);                                       /* tools.c: convert, merge, resize, extract */
 #endif

@@ -334,5 +334,6 @@ int main(int argc, char **argv)
     disk_trouble();
     planning();
     pictures();
+    tools();
     return cli_close();
 }
