@@ -22,7 +22,14 @@ def listed(target, *paths):
 
 
 def tensors(target, name, metadata=None, **arrays):
-    put(target, name, safetensors.numpy.save({k: numpy.asarray(v) for k, v in arrays.items()}, metadata))
+    blob = safetensors.numpy.save({k: numpy.asarray(v) for k, v in arrays.items()}, metadata)
+    if metadata:                                        # the writer's order of the metadata is another each time
+        end = 8 + struct.unpack("<Q", blob[:8])[0]
+        header = json.loads(blob[8:end])
+        text = json.dumps({**header, "__metadata__": metadata}).encode()
+        text += b" " * (-len(text) % 8)
+        blob = struct.pack("<Q", len(text)) + text + blob[end:]
+    put(target, name, blob)
 
 
 def raw(target, name, header, data=b"", pad=b""):
@@ -70,6 +77,7 @@ put("tokenizer", "small", "ab abc cab 1! '", words, merges, config, special)
 put("tokenizer", "windows", "abc", words, merges.replace("\n", "\r\n"), "{}", "{}")
 put("tokenizer", "bad_merge", "abc", words, "a b\na x\n")
 put("tokenizer", "one_symbol", "abc", words, "a b\nab\n")
+put("tokenizer", "long_merge", "abc", words, "a b\n" + "a" * 300 + " " + "b" * 300 + "\n")
 put("tokenizer", "control_merge", "abc", words, "a b\n\x1b[2J \x07\n")
 put("tokenizer", "no_special", "abc", '{"a":0}', "")
 put("tokenizer", "bad_id", "abc", '{"a":-1}', "")
@@ -215,6 +223,7 @@ for name, parts in [("loha", loha), ("loha_tucker", tucker), ("loha_half", {"had
                     ("dora", {"lora_down.weight": half(2, 3), "lora_up.weight": half(4, 2), "dora_scale": half(4, 1)}),
                     ("dora_in", {"lora_down.weight": half(2, 3), "lora_up.weight": half(4, 2), "dora_scale": half(1, 3)}),
                     ("dora_misfit", {"lora_down.weight": half(2, 3), "lora_up.weight": half(4, 2), "dora_scale": half(1, 5)}),
+                    ("dora_few", {"lora_down.weight": half(2, 3), "lora_up.weight": half(4, 2), "dora_scale": half(1, 1)}),
                     ("alpha_alone", {"alpha": half(1)}), ("large", {"lora_down.weight": half(9, 1), "lora_up.weight": half(1, 9)})]:
     tensors("lora", name, **{q + k: v for k, v in parts.items()})
 tensors("lora", "token", **{"<s1>": half(1, 4), "clip_l": half(2, 4)})

@@ -3,6 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/manual.h"
 #include "cli/options.h"
+#include <signal.h>
 #include <string.h>
 
 enum { DONE, FAILED, USAGE, STOPPED };                  /* exit status, documented in `sdlora --help` */
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
     char   list[256];
     size_t k = 0, count = sizeof commands / sizeof *commands;
     int    status = USAGE;
+    signal(SIGXFSZ, SIG_IGN);                           /* a file at its size limit is an error of write(), not the end */
     while (argc > 1 && k < count && strcmp(argv[1], commands[k].name)) k++;
     if (argc < 2) err("a command was expected: %s (`sdlora --help` says more)", list_commands(list, " or "));
     else if (k == count) err("\"%s\": no such command; there are %s (`sdlora --help` says more)", argv[1], list_commands(list, " and "));

@@ -3,9 +3,8 @@
 #include "io/exif.h"
 #include "io/file.h"
 #include "io/png_text.h"
+#include "io/stb.h"
 #include "io/webp.h"
-#include <stb_image.h>
-#include <stb_image_write.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,24 +162,9 @@ int image_size(int *w, int *h, const char *path)
 
 /* ---- writing ---- */
 
-typedef struct {
-    uint8_t *data;
-    size_t   size;
-} Bytes;
-
-/* stb calls this once, with all of the file. */
-static void keep(void *ctx, void *data, int size)
-{
-    Bytes *png = ctx;
-    png->data = malloc((size_t)size);
-    if (png->data) memcpy(png->data, data, (size_t)size), png->size = (size_t)size;
-}
-
 int image_png(uint8_t **png, size_t *size, const Image *image)
 {
-    Bytes bytes = { 0 };
-    stbi_write_png_to_func(keep, &bytes, image->w, image->h, 3, image->rgb, 3 * image->w);
-    *png = bytes.data, *size = bytes.size;
+    *png = stb_png(size, image->rgb, image->w, image->h);
     return *png ? 0 : err("no memory to compress a picture of %d x %d", image->w, image->h);
 }
 

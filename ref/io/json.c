@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "io/file.h"
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -32,8 +33,10 @@ Json *json_parse(const char *text, const char *path)
     Json *j = calloc(1, sizeof *j);
     if (!j) return err("%s: no memory", path), NULL;
     snprintf(j->path, sizeof j->path, "%s", path);
+    errno = 0;
     j->root = cJSON_ParseWithOpts(text, &end, 1);
-    if (!j->root) err("%s:%d: this is not JSON", path, line_of(text, end));
+    if (!j->root && errno == ENOMEM) err("%s: no memory", path);            /* which cJSON does not tell from bad JSON */
+    else if (!j->root) err("%s:%d: this is not JSON", path, line_of(text, end));
     else if (!cJSON_IsObject(j->root)) err("%s: expected an object {...}", path), cJSON_Delete(j->root), j->root = NULL;
     if (!j->root) return free(j), NULL;
     return j;

@@ -147,7 +147,9 @@ static int parse_header(Mapped *m)
     if (length == 0 || *text != '{') return err("%s: the header does not begin with {", m->path);
     if (!utf8_valid(text, length)) return err("%s: the header is not UTF-8", m->path);
     m->s.data = text + length, m->s.bytes = m->size - 8 - length;
+    errno = 0;
     m->json = cJSON_ParseWithLengthOpts(text, length, &end, 0);
+    if (!m->json && errno == ENOMEM) return err("%s: no memory for the header", m->path);
     if (!m->json) return err("%s: the header is not JSON at byte %zu", m->path, (size_t)(end - m->map));
     while (end < text + length && *end == ' ') end++;
     if (end < text + length) return err("%s: the header goes on after its JSON at byte %zu", m->path, (size_t)(end - m->map));

@@ -48,7 +48,8 @@ static void *take(Weights *w, size_t bytes)
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (!b || b->size - b->used < bytes) {
         size_t size = bytes > BLOCK ? bytes : BLOCK;
-        if (!(b = calloc(1, sizeof *b)) || !(b->p = w->set->alloc(w->set, size))) {
+        if (!(b = calloc(1, sizeof *b))) err("out of memory for the weights");
+        if (!b || !(b->p = w->set->alloc(w->set, size))) {
             free(b);
             w->failed = 1;
             return NULL;
@@ -77,23 +78,27 @@ static int grow(Weights *w, void **array, int count, int *room, size_t size)
     return 0;
 }
 
+/* malloc'd; NULL and err() */
+static char *copy_name(Weights *w, const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy) w->failed = 1, err("%s: out of memory for the name of a weight", text);
+    return copy;
+}
+
 static void add_slot(Weights *w, const char *text, Tensor dst, Tensor *of, int first, int rank)
 {
     if (grow(w, (void **)&w->slot, w->slots, &w->slot_room, sizeof *w->slot)) return;
-    char *copy = strdup(text);
-    if (!copy) w->failed = 1;
-    else w->slot[w->slots++] = (WeightSlot){ copy, dst, of, first, rank };
+    char *copy = copy_name(w, text);
+    if (copy) w->slot[w->slots++] = (WeightSlot){ copy, dst, of, first, rank };
 }
 
 static void add_part(Weights *w, Layer *l, const char *text, int o)
 {
     if (grow(w, (void **)&w->site, w->sites, &w->site_room, sizeof *w->site)) return;
-    char *copy = strdup(text);
+    char *copy = copy_name(w, text);
     int   j = l->parts;
-    if (!copy) {
-        w->failed = 1;
-        return;
-    }
+    if (!copy) return;
     l->part[l->parts++] = (Part){ .name = copy, .o0 = j * o, .o = o };
     w->site[w->sites++] = (Site){ l, j };
     add_slot(w, name("%s.weight", text).s, part_weight(l, j), &l->w.t, j * o, l->conv ? 4 : 2);

@@ -1,2 +1,2 @@
 # ref/train/log.c: the last line is not counted
-s/malloc(((size_t)room + 1) \* sizeof \*\*line)/malloc((size_t)room * sizeof **line)/
+s/malloc(((size_t)room + 1)/malloc(((size_t)room \/ 2 + 1)/
