@@ -72,7 +72,7 @@ EMUFLAGS  := -std=c++17 -DCUDA_EMU -march=native -ffp-contract=off -fno-strict-a
 EMU       := $(patsubst %.cpp,$B/%.o,$(wildcard tests/emu/*.cpp))
 EMU_LIB   := $(filter-out $B/ref/ops/ops.o,$(LIB)) $B/emu/ops.o $(EMU)
 EMU_CU    := $(KERNELS:%.cu=%.o)
-EMU_TESTS := checkops
+EMU_TESTS := checkops bugs
 EMU_BUILD  = @mkdir -p $(@D); echo "$(EMU_CXX) $<"; $(EMU_CXX) $(EMUFLAGS) -MMD -MP -c -o $@
 $B/emu/ops.o: ref/ops/ops.c ; $(COMPILE) -DWITH_CUDA
 $B/tests/emu/%.o: tests/emu/%.cpp ; $(EMU_BUILD) $<
@@ -80,7 +80,9 @@ $B/emu/plain/%.o: %.cu ; $(EMU_BUILD) -x c++ $<
 $B/emu/race/%.o: %.cu ; $(EMU_BUILD) -O1 -fsanitize=thread -x c++ $<
 define emu_rules
 $B/emu/$1/checkops: $(patsubst %.c,$B/%.o,$(wildcard tests/checkops/*.c)) $(EMU_CU:%=$B/emu/$1/%)
-$(EMU_TESTS:%=$B/emu/$1/%): $(EMU_LIB)
+$B/emu/$1/checkops: $(EMU_LIB)
+$B/emu/$1/bugs: $B/emu/$1/tests/emu/bugs.o $(EMU)
+$(EMU_TESTS:%=$B/emu/$1/%):
 	$(EMU_CXX) $(EMUFLAGS) -o $$@ $$(filter %.o,$$^) $(LIBS)
 endef
 $(foreach v,plain race,$(eval $(call emu_rules,$v)))

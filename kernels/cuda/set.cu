@@ -1,6 +1,7 @@
 /* The CUDA set: its ops, memory and errors. All work goes to one stream. A launch that fails, or a kernel, is remembered until sync. */
 #include "dev.h"
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 
 static cudaStream_t stream;

@@ -53,8 +53,9 @@ namespace emu {
 struct Site {
     const char *file;
     int         line;
+    static constexpr Site here(const char *f = __builtin_FILE(), int l = __builtin_LINE()) { return { f, l }; }
 };
-#define EMU_HERE emu::Site { __builtin_FILE(), __builtin_LINE() }
+#define EMU_HERE emu::Site::here()
 
 /* Where a thread is; `self` is the one that runs now, NULL on the host. */
 struct Thread {
