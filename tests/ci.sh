@@ -1,12 +1,13 @@
 #!/bin/sh
-# The tests again under the sanitizers, one closing line for all: address and undefined behaviour (gcc), threads (clang, Archer, naive GEMM).
+# The tests again under the sanitizers, one closing line for all: address and undefined behaviour (gcc), threads (clang, Archer, naive GEMM);
+# and the CUDA set on its emulator, in six orders and builds.
 cd "$(dirname "$0")/.." || exit 1
 pass=0; fail=0
-for target in asan tsan; do
+for target in asan tsan test-emu asan-emu; do
     echo "make $target"
     log=$(mktemp)
     make --no-print-directory $target >"$log" 2>&1
-    grep -v '^\(gcc\|cc\|clang\) ' "$log" | tail -n 200
+    grep -v '^\(gcc\|cc\|clang\|g++\) ' "$log" | tail -n 200
     line=$(grep '^[0-9]* passed, [0-9]* failed$' "$log" | tail -n 1)
     rm -f "$log"
     if [ -z "$line" ]; then fail=$((fail + 1)); echo "not ok - make $target: broke off"; continue; fi

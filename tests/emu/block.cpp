@@ -203,13 +203,13 @@ static void run_block(Block *b, Call *call, uint32_t index)
 }
 
 /* Blocks, with their stacks, are kept for the next launch: OpenMP's threads come and go. */
-static std::mutex           idle_lock;
-static std::vector<Block *> idle;
+static std::mutex  idle_lock;
+static auto *const idle = new std::vector<Block *>;
 
 static void take_block(uint32_t launch)
 {
     std::lock_guard<std::mutex> hold(idle_lock);
-    if (!idle.empty()) block = idle.back(), idle.pop_back();
+    if (!idle->empty()) block = idle->back(), idle->pop_back();
     else {
         block = (Block *)calloc(1, sizeof *block);
         if (!block) fail({ __FILE__, __LINE__ }, "no memory for a block");
@@ -221,7 +221,7 @@ static void take_block(uint32_t launch)
 static void give_block()
 {
     std::lock_guard<std::mutex> hold(idle_lock);
-    idle.push_back(block);
+    idle->push_back(block);
     block = nullptr;
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The CUDA set on the emulator: every op of it against its definition, in six orders and with every access looked at. Speaks TAP.
-#   run.sh BUILD CASES [SHORT]      SHORT: the plain order only
+# The emulator's own tests, and every op of the CUDA set on it against its definition, in six orders and with every access looked at. Speaks TAP.
+#   run.sh BUILD CASES [short]      short: in plain order only
 build=$1; cases=$2; short=$3
 cd "$(dirname "$0")/../.." || exit 1
 number=0; bad=0
@@ -12,20 +12,22 @@ try() { # name, command...
     if "$@" >"$log" 2>&1; then echo "ok $number - emu: $name"
     else bad=1; echo "not ok $number - emu: $name"; grep -v '^ok' "$log" | head -n 40 | sed 's/^/# /'; fi
 }
-all_ops() { # build, order, seed
-    for op in $ops; do
-        try "$op, $1, $2 order${3:+ $3}" env EMU_ORDER="$2" EMU_SEED="$3" "$build/emu/$1/checkops" --set cuda --against ref --op "$op" --cases "$cases"
-    done
+order() { # build, order, seed
+    how="$1 build, $2 order${3:+ $3}"
+    export EMU_ORDER="$2" EMU_SEED="$3"
+    try "itself, $how" "$build/emu/$1/selftest"
+    for op in $ops; do try "$op, $how" "$build/emu/$1/checkops" --set cuda --against ref --op "$op" --cases "$cases"; done
 }
 
-all_ops plain plain
-if [ -z "$short" ]; then
-    for v in plain race; do
-        if [ ! -x "$build/emu/$v/checkops" ]; then continue; fi
-        if [ $v = race ]; then all_ops race plain; fi
-        all_ops $v reversed
-        for seed in 1 2 3 4; do all_ops $v random $seed; done
-    done
-fi
+builds=plain
+if [ -x "$build/emu/race/checkops" ] && [ -z "$short" ]; then builds="plain race"; fi
+for b in $builds; do
+    order "$b" plain
+    if [ -n "$short" ]; then continue; fi
+    order "$b" reversed
+    for seed in 1 2 3 4; do order "$b" random $seed; done
+    try "itself, $b build, work put off" env EMU_ASYNC=1 "$build/emu/$b/selftest"
+    try "itself, $b build, on a card of 16 MB" env EMU_VRAM_MB=16 "$build/emu/$b/selftest"
+done
 echo "1..$number"
 exit $bad
