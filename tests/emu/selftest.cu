@@ -28,8 +28,16 @@ template <class T> struct Array {
 
 /* ---- numbers ---- */
 
-KERNEL to_floats(float *y) { y[blockIdx.x * 256 + threadIdx.x] = __half2float(__ushort_as_half((unsigned short)(blockIdx.x * 256 + threadIdx.x))); }
-KERNEL to_halves(unsigned short *y, const float *x) { y[blockIdx.x * 256 + threadIdx.x] = __half_as_ushort(__float2half_rn(x[blockIdx.x * 256 + threadIdx.x])); }
+KERNEL to_floats(float *y)
+{
+    unsigned i = blockIdx.x * 256 + threadIdx.x;
+    y[i] = __half2float(__ushort_as_half((unsigned short)i));
+}
+KERNEL to_halves(unsigned short *y, const float *x)
+{
+    unsigned i = blockIdx.x * 256 + threadIdx.x;
+    y[i] = __half_as_ushort(__float2half_rn(x[i]));
+}
 
 static int same_half(unsigned short a, unsigned short b) { return a == b || ((a & 0x7fff) > 0x7c00 && (b & 0x7fff) > 0x7c00); }
 
@@ -119,12 +127,13 @@ static void test_fragments()
 }
 
 /* D = C + A B with whole numbers, which no order of sums can round. */
+DEVICE unsigned pair(half low, half high) { return bits_of<unsigned>(__halves2half2(low, high)); }
 KERNEL product(float *d, const half *a, const half *b)
 {
     const unsigned l = threadIdx.x, g = l / 4, t = l % 4 * 2;
+    const half    *a0 = a + g * 8 + t, *a1 = a0 + 64;
     float          c[4] = { d[g * 8 + t], d[g * 8 + t + 1], d[(g + 8) * 8 + t], d[(g + 8) * 8 + t + 1] };
-    mma_m16n8k8(c, bits_of<unsigned>(__halves2half2(a[g * 8 + t], a[g * 8 + t + 1])), bits_of<unsigned>(__halves2half2(a[(g + 8) * 8 + t], a[(g + 8) * 8 + t + 1])),
-                bits_of<unsigned>(__halves2half2(b[t * 8 + g], b[(t + 1) * 8 + g])));
+    mma_m16n8k8(c, pair(a0[0], a0[1]), pair(a1[0], a1[1]), pair(b[t * 8 + g], b[(t + 1) * 8 + g]));
     d[g * 8 + t] = c[0], d[g * 8 + t + 1] = c[1], d[(g + 8) * 8 + t] = c[2], d[(g + 8) * 8 + t + 1] = c[3];
 }
 
