@@ -31,6 +31,12 @@ static int sync_set(Set *set)
 static int dispatch(const Op *op)
 {
     switch (op->kind) {
+    case OP_LINEAR: return cuda_linear(op, stream);
+    case OP_LINEAR_DX: return cuda_linear_dx(op, stream);
+    case OP_LINEAR_DW: return cuda_linear_dw(op, stream);
+    case OP_CONV: return cuda_conv(op, stream);
+    case OP_CONV_DX: return cuda_conv_dx(op, stream);
+    case OP_CONV_DW: return cuda_conv_dw(op, stream);
     case OP_UP2: return cuda_up2(op, stream);
     case OP_UP2_DX: return cuda_up2_dx(op, stream);
     case OP_COPY: return cuda_copy(op, stream);
