@@ -20,6 +20,7 @@ typedef struct {
     Rng        rng;
     Values     values;
     Set       *set[2];                                  /* inputs are numbers that both sets can hold */
+    int        chain;                                   /* Set.chain of the set that is judged by what `define` works out */
     double     left;                                    /* work that dim() may still give out */
     const int *given;                                   /* what dim() and among() return, in order, in place of a draw; NULL: draws */
     int        plain;                                   /* laid out without gaps: for benches */
@@ -56,7 +57,7 @@ static inline Tensor maybe(Case *c, Tensor t) { return below(c, 2) ? t : NONE; }
 void  *hold(Case *c, size_t bytes);                     /* zeroed memory that lives as long as the case */
 Num   *want(Case *c, int output);                       /* room for what y[output] must be */
 Sum   *sums(Case *c, Tensor t);                         /* a sum for every element */
-Num    total(const Case *c, Sum s);                     /* sum_num by the kind of data */
+Num    total(const Case *c, Sum s);                     /* sum_num by the kind of data and the set's chain */
 void   want_sums(Case *c, int output, const Sum *s);    /* y[output] is s, plus what it held if op.acc */
 
 static inline size_t place_of(Tensor t, int n, int h, int w, int channel)

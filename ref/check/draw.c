@@ -27,7 +27,8 @@ int dim(Case *c, int most)
                                  63, 64, 65, 77, 96, 127, 128, 129, 160, 251, 255, 256, 257, 320, 384, 509, 512, 513, 768, 1280 };
     int n = 0;
     while (n < (int)(sizeof sizes / sizeof *sizes) && sizes[n] <= most && sizes[n] <= c->left) n++;
-    int size = sizes[below(c, n > 0 ? n : 1)];
+    int size = sizes[below(c, n > 0 ? n : 1)], other = sizes[below(c, n > 0 ? n : 1)];
+    if (c->left > BUDGET && other > size) size = other; /* a large case is to be large */
     c->left /= size;
     return size;
 }
@@ -137,7 +138,7 @@ Weight weight(Case *c, int o, int k, int i) { return (Weight){ .t = in(c, ACT, o
 
 Num *want(Case *c, int output) { return c->want[output] = hold(c, tensor_count(c->op.y[output]) * sizeof(Num)); }
 Sum *sums(Case *c, Tensor t) { return hold(c, tensor_count(t) * sizeof(Sum)); }
-Num  total(const Case *c, Sum s) { return sum_num(s, c->values != RANDOM); }
+Num  total(const Case *c, Sum s) { return sum_num(s, c->values == RANDOM, c->chain); }
 
 void want_sums(Case *c, int output, const Sum *s)
 {

@@ -160,7 +160,8 @@ int check_like(Case *c, Set *set, Set *reference)
 
 /* ---- not finite ---- */
 
-/* A role whose numbers are read: any input that is no id, and what is added to. A set may work y and lse of a backward attention out again. */
+/* A role whose numbers are read: any input that is no id, and what is added to. But a set may work y and lse of a backward attention out again, and a loss
+ * whose bend is infinitely wide is 0. */
 static Tensor *read_tensor(Case *c)
 {
     Tensor *found[OP_TENSORS];
@@ -168,8 +169,8 @@ static Tensor *read_tensor(Case *c)
     for (int k = 0; k < OP_TENSORS; k++) {
         Tensor *t = op_tensor(&c->op, k);
         int     added_to = c->op.acc || c->op.kind == OP_SUMSQ || c->op.kind == OP_UPDATE;
-        int     saved = c->op.kind == OP_ATTN_DX && (k == OUTPUTS + 4 || k == OUTPUTS + 5);
-        if (t->p && t->type != T_I32 && t->type != (Type)WORK && !saved && (k >= OUTPUTS || added_to)) found[count++] = t;
+        int     saved = c->op.kind == OP_ATTN_DX && (k == OUTPUTS + 4 || k == OUTPUTS + 5), bend = c->op.kind == OP_LOSS && k == OUTPUTS + 3;
+        if (t->p && t->type != T_I32 && t->type != (Type)WORK && !saved && !bend && (k >= OUTPUTS || added_to)) found[count++] = t;
     }
     return count ? found[below(c, count)] : NULL;
 }

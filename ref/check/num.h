@@ -4,7 +4,8 @@
  * that of f32. Every step adds its own rounding, u |v|, to what its operands bring along. e = 0: the number is exact, so a result must equal it.
  *
  * A sum of k rounded terms is off by about sqrt k u sum|terms| when roundings are as good as independent (Higham & Mary 2019), at worst by k u sum|terms|,
- * in any order. Random data get (8 + sqrt k); other data, where terms and so roundings repeat, (8 + k); 8 is for a fixed number of roundings besides. */
+ * in any order, or by L u sum|terms| where no number is rounded more than L times on its way: L, the longest chain, is what a set states (ops.h). Random data
+ * get (8 + sqrt k); other data, where terms and so roundings repeat, (8 + L); 8 is for a fixed number of roundings besides. */
 #ifndef CHECK_NUM_H
 #define CHECK_NUM_H
 #include <math.h>
@@ -45,28 +46,40 @@ static inline Num num_logistic(Num x)
     return num_div(x.v > 0 ? num(1) : q, num_add(num(1), q));
 }
 
-/* ---- sums ---- */
+/* ---- sums ----
+ * Added up in blocks, so that the double's own errors stay far below those that are allowed. */
 
+enum { SUM_BLOCK = 256 };
 typedef struct {
-    double v, m, e;                                     /* value, sum of magnitudes, errors that the terms bring along */
+    double v, part, m, e;                               /* the value is v + part; sum of magnitudes, errors that the terms bring along */
     size_t k;
 } Sum;
 
-static inline void sum_add(Sum *s, Num a) { s->v += a.v, s->m += fabs(a.v), s->e += a.e, s->k++; }
-static inline void sum_mul(Sum *s, double a, double b) { s->v += a * b, s->m += fabs(a * b), s->k++; }
+static inline void sum_term(Sum *s, double v)
+{
+    s->part += v, s->m += fabs(v);
+    if (++s->k % SUM_BLOCK == 0) s->v += s->part, s->part = 0;
+}
+static inline void sum_add(Sum *s, Num a) { sum_term(s, a.v), s->e += a.e; }
+static inline void sum_mul(Sum *s, double a, double b) { sum_term(s, a * b); }
 static inline void sum_dot(Sum *s, const double *a, const double *b, int k, double scale)
 {
-    enum { LANES = 8 };                                 /* partial sums side by side become vector code */
-    double v[LANES] = { 0 }, m[LANES] = { 0 };
-    int    j = 0;
-    for (; j + LANES <= k; j += LANES)
-        for (int l = 0; l < LANES; l++) v[l] += a[j + l] * b[j + l], m[l] += fabs(a[j + l] * b[j + l]);
-    for (; j < k; j++) v[0] += a[j] * b[j], m[0] += fabs(a[j] * b[j]);
-    for (int l = 0; l < LANES; l++) s->v += scale * v[l], s->m += fabs(scale) * m[l];
+    enum { LANES = 8, PIECE = LANES * SUM_BLOCK };      /* partial sums side by side become vector code */
+    for (int from = 0; from < k; from += PIECE) {
+        double v[LANES] = { 0 }, m[LANES] = { 0 };
+        int    j = from, end = k - from < PIECE ? k : from + PIECE;
+        for (; j + LANES <= end; j += LANES)
+            for (int l = 0; l < LANES; l++) v[l] += a[j + l] * b[j + l], m[l] += fabs(a[j + l] * b[j + l]);
+        for (; j < end; j++) v[0] += a[j] * b[j], m[0] += fabs(a[j] * b[j]);
+        for (int l = 0; l < LANES; l++) s->v += scale * v[l], s->m += fabs(scale) * m[l];
+    }
     s->k += (size_t)k;
 }
-static inline Num sum_num(Sum s, int repeats)
+
+/* Of random data roundings are as good as independent; of others they add up along the longest chain of additions, 0: as long as the sum. */
+static inline Num sum_num(Sum s, int random, int chain)
 {
-    return (Num){ s.v, s.e + (8 + (repeats ? (double)s.k : sqrt((double)s.k))) * (s.m + NUM_TINY) };
+    double k = (double)s.k, longest = chain > 0 && chain < k ? chain + ceil(k / chain) : k;
+    return (Num){ s.v + s.part, s.e + (8 + (random ? sqrt(k) : longest)) * (s.m + NUM_TINY) };
 }
 #endif

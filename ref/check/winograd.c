@@ -93,7 +93,7 @@ double *winograd_error(Case *c, int m)
     for (int n = 0; n < p.y.n; n++)
         for (int h = 0; h < p.y.h; h += m)
             for (int w = 0; w < p.y.w; w += m) tile(f, &p, n, h, w, v, e);
-    double roundings = 2 * (3 + 2 * f->t) + (c->values == RANDOM ? 8 + sqrt(p.x.c) : 8 + p.x.c);
+    double roundings = 2 * (3 + 2 * f->t) + sum_num((Sum){ .m = 1, .k = (size_t)p.x.c }, c->values == RANDOM, c->chain).e;
     for (size_t j = 0; j < tensor_count(p.y); j++) e[j] *= roundings * fabs(op->a.scale);
     return e;
 }

@@ -9,6 +9,10 @@
 
 void NAME(gemm)(int ta, int tb, int m, int n, int k, real alpha, const real *a, size_t lda, const real *b, size_t ldb, real beta, real *c, size_t ldc);
 
+/* Set.chain of products in float: of OpenBLAS the largest depth of its blocks on any processor (tests/unit_check.c measures this one's). Sums in double, and
+ * all other long sums of the float set are that, count as less. */
+extern const int NAME(gemm_chain);
+
 /* Once, before the first product. */
 void NAME(gemm_open)(void);
 

@@ -8,6 +8,8 @@ void NAME(gemm_open)(void)
     if (openblas_get_parallel() == OPENBLAS_THREAD) openblas_set_num_threads(1);
 }
 
+const int NAME(gemm_chain) = 1024;
+
 int NAME(gemm_in_region)(void) { return openblas_get_parallel() == OPENBLAS_OPENMP; }
 
 void NAME(gemm)(int ta, int tb, int m, int n, int k, real alpha, const real *a, size_t lda, const real *b, size_t ldb, real beta, real *c, size_t ldc)

@@ -114,6 +114,7 @@ struct Set {
     int    (*upload)(Set *, Tensor dst, Tensor host);   /* same shape, types and strides may differ; each element rounded once */
     int    (*download)(Set *, Tensor host, Tensor src);
     int    (*sync)(Set *);                              /* 0, or -1 and err(): the latched error */
+    int    chain;                                       /* terms of a sum that are added one after another, at most, before blocks are; 0: all */
     int    (*transform)(const Set *, const Op *);       /* conv, conv_dx: m where the product is Winograd's F(m x m, 3x3), 0: plain; NULL: always plain */
 };
 
