@@ -146,7 +146,7 @@ static int download(Set *set, Tensor host, Tensor src)
 
 Set *cuda_open(void)
 {
-    static Set set = { "cuda", T_F16, T_F32, nullptr, run, cuda_need, pack, alloc, release, upload, download, sync_set, nullptr };
+    static Set set = { "cuda", T_F16, T_F32, nullptr, run, cuda_need, pack, alloc, release, upload, download, sync_set, 0, nullptr };
     int         devices = 0;
     cudaError_t error = stream ? cudaSuccess : cudaGetDeviceCount(&devices);
     if (!error && !stream) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
