@@ -45,7 +45,8 @@ static int   upload(Set *set, Tensor dst, Tensor host) { return (void)set, host_
 static int   download(Set *set, Tensor host, Tensor src) { return (void)set, host_move(host, src); }
 static int   sync_set(Set *set) { return (void)set, 0; }
 
-#define LEVEL(level) { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, NULL }, #level, cpu_table_##level },
+#define LEVEL(level) \
+    { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL }, #level, cpu_table_##level },
 static CpuSet sets[] = { CPU_LEVELS };
 #undef LEVEL
 enum { SETS = sizeof sets / sizeof *sets };
