@@ -72,7 +72,10 @@ static inline Num accumulate(const Case *c, int output, size_t j, Num s) { retur
 
 /* ---- the ops ---- */
 
+/* Classes of bounds (docs/numerics.md). A: copies, equal to the bit. B: a sum, or a step or two. C: B by Winograd's transforms, where the set says so. D:
+ * several steps, functions among them; these are also held against the reference set of the same types. */
 typedef struct {
+    char class;
     void (*draw)(Case *), (*define)(Case *);
     const char *fixed;
 } Check;
@@ -93,7 +96,7 @@ CASE(sumsq); CASE(update);
 
 int  check_case(Case *c, Set *set);                     /* lays out, runs with 1, 2, 5 threads, compares; want is there */
 int  check_repeat(Case *c, Set *set);                   /* the same without the comparison: bits, canaries, inputs */
-int  check_like(Case *c, Set *set, Set *reference);     /* off by at most twice what `reference`, of the same types, is off by: most, and RMS */
+int  check_like(Case *c, Set *set, Set *reference);     /* class D: activations off by at most twice what `reference` is off by, at most and RMS */
 int  check_not_finite(Case *c, Set *set);               /* a NaN or an infinity in an input shows wherever the definition says */
 int  check_refusals(Case *c, Set *set, const char *fixed);       /* every spoiled version of the case is refused; see refuse.c */
 void case_close(Case *c);

@@ -92,7 +92,7 @@ static int test_op(const SelftestConfig *config, Set *set, Set *against, OpKind 
 static int list(FILE *out)
 {
     for (int k = 0; k < OP_COUNT; k++) {
-        fprintf(out, "%s: fixed dimensions %s\n", op_name((OpKind)k), checks[k].fixed);
+        fprintf(out, "%s: class %c, fixed dimensions %s\n", op_name((OpKind)k), checks[k].class, checks[k].fixed);
         for (int j = 0; real_shape((OpKind)k, j); j++) {
             const RealShape *shape = real_shape((OpKind)k, j);
             fprintf(out, "  --full --op %s --case %-3d %s\n", op_name((OpKind)k), j, shape->where);
