@@ -3,6 +3,7 @@
 CC       ?= cc
 OPT      ?= -O3
 GEMM     ?= blas
+PREFIX   ?= /usr/local
 # GEMM: blas (OpenBLAS) or naive (plain loops: for sanitizers, and for machines without a BLAS)
 SAN      ?=#                    address, undefined or thread
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
@@ -103,6 +104,11 @@ $B/fuzz_list.inc: $(wildcard tests/fuzz/fuzz_*.c)
 $(FUZZ_ALL:%=$B/fuzz_%): $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/fuzz.o $(LIB)
 	$(CC) $(FLAGS) $(LDFLAGS) -fsanitize=fuzzer -Wl,--defsym=LLVMFuzzerTestOneInput=fuzz_$* -o $@ $(filter %.o,$^) $(LIBS)
 
+# Where the program looks for its own data: the folder of `make install`, and the source tree.
+$B/ref/io/share.o: $B/share_places.inc
+$B/share_places.inc: FORCE
+	@mkdir -p $(@D); printf '"%s",\n' '$(PREFIX)/share/sdlora' '$(CURDIR)/share' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
 .DELETE_ON_ERROR:
 
 # ---- what a user calls ----
@@ -110,7 +116,7 @@ $(FUZZ_ALL:%=$B/fuzz_%): $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/fuzz.o 
 PACKAGES    := gcc g++ libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo cuda test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc install clean
+.PHONY: all help deps demo cuda test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -187,7 +193,10 @@ format: ## clang-format over the lines that changed since the last commit
 loc: ## lines of code by room
 	@for room in ref/* kernels/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
 
-PREFIX ?= /usr/local
+clip-vocab: ## CLIP's vocabulary, for models that are a single file: from a wheel of open_clip_torch (PyPI) into share/tokenizer
+	@mkdir -p build/wheel && $(PYTHON) -m pip download --quiet --no-deps --dest build/wheel open_clip_torch
+	@$(PYTHON) golden/clip_vocab.py "$$(ls -t build/wheel/open_clip_torch-*.whl | head -n 1)" share/tokenizer
+
 SHARE  = $(DESTDIR)$(PREFIX)/share
 install: sdlora ## program, man page, bash completion and docs into PREFIX
 	install -D -m 755 sdlora $(DESTDIR)$(PREFIX)/bin/sdlora
@@ -197,5 +206,6 @@ install: sdlora ## program, man page, bash completion and docs into PREFIX
 	install -m 644 README.md CHANGELOG.md LICENSE $(SHARE)/doc/sdlora
 	install -m 644 $(wildcard docs/*.md docs/*.png) $(SHARE)/doc/sdlora/docs
 	install -m 644 docs/examples/* $(SHARE)/doc/sdlora/docs/examples
+	if [ -f share/tokenizer/vocab.json ]; then install -d $(SHARE)/sdlora/tokenizer && install -m 644 share/tokenizer/* $(SHARE)/sdlora/tokenizer; fi
 clean: ## remove what was built
 	rm -rf build sdlora

@@ -20,7 +20,8 @@ static LatentRules rules_of_test = { NULL, JOB_MODEL, 0, 0xffffff, 1 };
 static int try_encode(Encoded *e, const char *folder, BucketRules rules)
 {
     *e = (Encoded){ 0 };
-    if (pipeline_open(&e->pipeline, JOB_MODEL, "ref") || concepts_open(&e->concepts, tmp_path(folder), NULL, NULL) || buckets_open(&e->buckets, &rules))
+    ModelSource source = { .path = JOB_MODEL };
+    if (pipeline_open(&e->pipeline, &source, "ref") || concepts_open(&e->concepts, tmp_path(folder), NULL, NULL) || buckets_open(&e->buckets, &rules))
         fail_msg("%s", err_text());
     for (int i = 0; i < e->concepts.pictures; i++) {
         const Picture *p = &e->concepts.picture[i];

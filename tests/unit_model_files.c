@@ -1,7 +1,7 @@
 /* Layouts: a single file made of a folder's tensors under the names that diffusers' converters know (golden/ldm) is the same model; and so is whatever is
  * written of it, in either layout. Models that are something else are refused by name. */
 #include "base/err.h"
-#include "model/checkpoint.h"
+#include "diffusion/pipeline.h"
 #include "tmp.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -94,7 +94,7 @@ static void single_close(Single *s)
 
 /* ---- comparing ---- */
 
-static ModelFiles *open_layout(ModelSource source)
+static ModelFiles *open_files(ModelSource source)
 {
     ModelFiles *f = model_files_open(&source);
     if (!f) fail_msg("%s", err_text());
@@ -156,7 +156,7 @@ static void round_trip(const char *key)
     single_open(&s, key);
     single_write(&s, single);
     ModelSource from_file = { .path = single }, from_folder = { .path = folder.s, .tokenizer = NULL };
-    ModelFiles     *a = open_layout(from_folder), *b = open_layout(from_file);
+    ModelFiles     *a = open_files(from_folder), *b = open_files(from_file);
     assert_true(a->layout == MODEL_FOLDER && b->layout == MODEL_FILE);
     assert_int_equal(b->rest->count, 0);
     same_parts(a, b);
@@ -164,7 +164,7 @@ static void round_trip(const char *key)
     same_model(from_folder, from_file);
 
     if (model_files_convert(back.s, MODEL_FOLDER, T_COUNT, &from_file)) fail_msg("%s", err_text());        /* file -> folder */
-    ModelFiles *c = open_layout((ModelSource){ .path = back.s });
+    ModelFiles *c = open_files((ModelSource){ .path = back.s });
     same_parts(a, c);
     same_config(&a->config, &c->config);
     if (model_files_convert(again, MODEL_FILE, T_COUNT, &from_folder)) fail_msg("%s", err_text());         /* folder -> file: the list's names, no others */
@@ -199,7 +199,7 @@ static void test_types(void **state)
     if (model_files_convert(wide, MODEL_FILE, T_F32, &source) || model_files_convert(tmp_path("f16"), MODEL_FOLDER, T_F16, &(ModelSource){ .path = wide }) ||
         model_files_convert(narrow, MODEL_FILE, T_BF16, &source))
         fail_msg("%s", err_text());
-    ModelFiles *a = open_layout(source), *b = open_layout((ModelSource){ .path = tmp_path("f16") }), *c = open_layout((ModelSource){ .path = narrow });
+    ModelFiles *a = open_files(source), *b = open_files((ModelSource){ .path = tmp_path("f16") }), *c = open_files((ModelSource){ .path = narrow });
     same_parts(a, b);
     const SafetensorsEntry *x = safetensors_find(a->part[MODEL_UNET], "conv_in.weight"), *y = safetensors_find(c->part[MODEL_UNET], "conv_in.weight");
     assert_int_equal(y->type, T_BF16);
@@ -258,7 +258,7 @@ static void test_variants(void **state)
         }
     }
     const char *path = written();
-    ModelFiles     *f = open_layout((ModelSource){ .path = path });
+    ModelFiles     *f = open_files((ModelSource){ .path = path });
     assert_int_equal(f->rest->count, 4);
     assert_int_equal(f->ema, 1);
     assert_string_equal(f->rest->entry[0].name, "alphas_cumprod");
@@ -289,7 +289,7 @@ static void test_ema(void **state)
         e->data = copy;
     }
     plain.path = ema.path = written();
-    ModelFiles *a = open_layout(plain), *b = open_layout(ema);
+    ModelFiles *a = open_files(plain), *b = open_files(ema);
     assert_int_equal(a->ema, whole.n - n);
     const SafetensorsEntry *x = safetensors_find(a->part[MODEL_UNET], "conv_in.weight"), *y = safetensors_find(b->part[MODEL_UNET], "conv_in.weight");
     for (size_t k = 0; k < x->bytes; k++) assert_int_equal(((const uint8_t *)x->data)[k] ^ (k % 2 ? 0x80 : 0), ((const uint8_t *)y->data)[k]);
@@ -451,6 +451,53 @@ static void test_versions(void **state)
     }
 }
 
+/* ---- tokenizers ---- */
+
+static void expect_tokenizer(ModelSource source, const char *want)
+{
+    ModelFiles *f = open_files(source);
+    assert_string_equal(f->tokenizer, want);
+    model_files_close(f);
+}
+
+/* As told, before what lies beside the file; a folder has its own. */
+static void test_tokenizer_place(void **state)
+{
+    static const char folder[] = "golden/parity/b/model";
+    (void)state;
+    if (dir_make(tmp_path("lone"))) fail_msg("%s", err_text());
+    Name file = name("%s/lone/model.safetensors", tmp_dir), beside = name("%s/lone", tmp_dir), inner = name("%s/lone/tokenizer", tmp_dir);
+    single_write(&whole, file.s);
+    copy(name("%s/vocab.json", beside.s).s, "golden/parity/b/model/tokenizer/vocab.json");
+    expect_tokenizer((ModelSource){ .path = file.s }, beside.s);
+    copy(name("%s/vocab.json", inner.s).s, "golden/parity/b/model/tokenizer/vocab.json");
+    expect_tokenizer((ModelSource){ .path = file.s }, inner.s);
+    expect_tokenizer((ModelSource){ .path = file.s, .tokenizer = "elsewhere" }, "elsewhere");
+    expect_tokenizer((ModelSource){ .path = folder }, "golden/parity/b/model/tokenizer");
+    expect_tokenizer((ModelSource){ .path = folder, .tokenizer = "elsewhere" }, "elsewhere");
+}
+
+/* Stable Diffusion 2.x fills prompts up with token 0, whatever the tokenizer's files say; where there are none, it is said how to get them. */
+static void test_padding(void **state)
+{
+    Pipeline p = { .model = { .pad = 0, .clip = { .config = { .length = 77, .vocab = 49408 } }, .tokenizer = "golden/parity/a/model/tokenizer" } };
+    int32_t  ids[77], own;
+    (void)state;
+    assert_int_equal(pipeline_open_tokenizer(&p), 0);
+    assert_true(p.tokenizer.length == 77 && tokenizer_pad(&p.tokenizer, "the cat", ids) == 0);
+    assert_true(ids[76] == 0 && ids[0] == p.tokenizer.bos && ids[3] == p.tokenizer.eos && ids[4] == 0);
+    tokenizer_close(&p.tokenizer);
+    p.model.pad = -1;
+    assert_int_equal(pipeline_open_tokenizer(&p), 0);
+    own = p.tokenizer.pad;
+    assert_true(tokenizer_pad(&p.tokenizer, "the cat", ids) == 0 && ids[76] == own && own != 0);
+    tokenizer_close(&p.tokenizer);
+    *p.model.tokenizer = 0;
+    assert_int_equal(pipeline_open_tokenizer(&p), -1);
+    assert_non_null(strstr(err_text(), "give --tokenizer DIR (vocab.json, merges.txt), or fetch CLIP's by `make clip-vocab`"));
+    assert_true(model_config_named("sd21")->pad == 0 && model_config_named("sd15")->pad == 49407);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_folder_forms, open_whole, close_whole),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_versions),
+        cmocka_unit_test_setup_teardown(test_tokenizer_place, open_whole, close_whole),
+        cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

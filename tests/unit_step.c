@@ -20,7 +20,7 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepCos
     Lora     lora;
     double   x[N * H * W * C], target[N * H * W * C], weight[N] = { 1, 0.5 }, loss[N], sines[N * 64];
     int32_t  ids[N * 77];
-    assert_int_equal(pipeline_open(&p, model, "ref"), 0);
+    assert_int_equal(pipeline_open(&p, &(ModelSource){ .path = model }, "ref"), 0);
     assert_int_equal(lora_attach(&lora, &p.model, rules) || lora_init(&lora, 7) || params_clear(&lora.params), 0);
     Rng rng = rng_open(1, RNG_TEST, 0, 0);
     for (int k = 0; k < N * H * W * C; k++) x[k] = rng_normal(&rng), target[k] = rng_normal(&rng);
@@ -58,7 +58,7 @@ static void check_mode(TapeMode mode, const LoraRules *rules)
     StepCost took, planned;
     size_t     count;
     free(run(mode, rules, &count, &took));
-    assert_int_equal(step_cost(&planned, model, set_open("ref"), rules, N, H, W, 77, mode), 0);
+    assert_int_equal(step_cost(&planned, &(ModelSource){ .path = model }, set_open("ref"), rules, N, H, W, 77, mode), 0);
     assert_int_equal(planned.activations + planned.scratch, took.activations);
     assert_int_equal(planned.gradients, took.gradients);
     assert_int_equal(planned.trainable, 4 * count * sizeof(float));

@@ -1,10 +1,11 @@
 #include "cli/info_files.h"
 #include "base/err.h"
+#include "cli/info_model.h"
 #include "io/file.h"
 #include "io/image.h"
 #include "io/png_text.h"
+#include "io/torch_file.h"
 #include "lora/info.h"
-#include "model/checkpoint.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -354,7 +355,8 @@ static int add_safetensors(cJSON *o, const char *path)
     if (!file) return -1;
     const char *meta = safetensors_meta(file, "format"), *format = meta ? meta : "";
     int         status;
-    if (strncmp(format, "sdlora-state", 12) == 0) status = add_state(o, file);
+    if (info_is_model(file)) status = info_model(o, path);
+    else if (strncmp(format, "sdlora-state", 12) == 0) status = add_state(o, file);
     else if (strncmp(format, "sdlora-dump", 11) == 0) status = add_dump(o, file);
     else if ((status = lora_info_open(&info, file)) == 0) {
         status = info.file.layout == LORA_NONE ? add_other(o, file) : add_lora(o, file, &info);
@@ -362,51 +364,6 @@ static int add_safetensors(cJSON *o, const char *path)
     }
     safetensors_close(file);
     return status;
-}
-
-static void add_part(cJSON *parts, const char *name, const Weights *w, const char *format, ...) __attribute__((format(printf, 4, 5)));
-static void add_part(cJSON *parts, const char *name, const Weights *w, const char *format, ...)
-{
-    char    text[256];
-    cJSON  *row = add_row(parts);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    cJSON_AddStringToObject(row, "part", name);
-    add_number(row, "parameters", (double)w->count);
-    cJSON_AddStringToObject(row, "shape", text);
-}
-
-static void print_channels(char out[128], const int *channels, int levels)
-{
-    for (int i = 0, at = 0; i < levels && at < 100; i++) at += snprintf(out + at, 128 - (size_t)at, "%s%d", i ? ", " : "", channels[i]);
-}
-
-static int add_model(cJSON *o, const char *path)
-{
-    Checkpoint m;
-    char       unet[128] = "", vae[128] = "";
-    Set       *like = set_open("ref"), *set = like ? set_null(like) : NULL;
-    if (!set || checkpoint_describe(&m, path, set)) return free(set), -1;
-    const ClipConfig *c = &m.clip.config;
-    print_channels(unet, m.unet.config.channels, m.unet.config.levels);
-    print_channels(vae, m.vae.config.channels, m.vae.config.levels);
-    cJSON_AddStringToObject(o, "kind", "Stable Diffusion model, diffusers folder");
-    add_text(o, "native_size", "%dx%d, sides are multiples of %d", m.native_w, m.native_h, checkpoint_step(&m));
-    add_text(o, "prediction", "%s", m.scheduler.v_prediction ? "v" : "epsilon");
-    add_text(o, "noise", "%d timesteps, beta %g to %g, %s", m.scheduler.timesteps, m.scheduler.beta_start, m.scheduler.beta_end,
-             m.scheduler.scaled_linear ? "scaled linear" : "linear");
-    add_number(o, "parameters", (double)(m.clip.weights.count + m.unet.weights.count + m.vae.weights.count));
-    cJSON *parts = cJSON_AddArrayToObject(o, "parts");
-    add_part(parts, "text encoder", &m.clip.weights, "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab,
-             c->length);
-    add_part(parts, "U-Net", &m.unet.weights, "channels %s, %d blocks a level, text of width %d", unet, m.unet.config.layers, m.unet.config.cross);
-    add_part(parts, "autoencoder", &m.vae.weights, "channels %s, factor %d, %d latent channels times %g", vae, vae_factor(&m.vae.config), m.vae.config.latent,
-             m.vae.config.scaling);
-    checkpoint_close(&m);
-    free(set);
-    return 0;
 }
 
 static int is_peft(const char *path)
@@ -433,7 +390,7 @@ static int add_folder(cJSON *o, const char *path)
     char  inner[PATH_SIZE];
     Names names;
     if (path_join(inner, path, "model_index.json")) return -1;
-    if (is_file(inner)) return add_model(o, path);
+    if (is_file(inner)) return info_model(o, path);
     if (path_join(inner, path, "state.safetensors")) return -1;
     if (is_file(inner)) return add_safetensors(o, inner);
     if (is_peft(path)) return add_peft(o, path);
@@ -467,19 +424,31 @@ static int add_png(cJSON *o, const char *path)
     return status ? -1 : 0;
 }
 
+/* What torch.save wrote: a model, or tensors. */
+static int add_torch(cJSON *o, const char *path)
+{
+    TorchFile *t = torch_file_open(path);
+    if (!t) return -1;
+    const Safetensors *file = torch_file_tensors(t);
+    int                status = info_is_model(file) ? info_model(o, path) : add_other(o, file);
+    torch_file_close(t);
+    return status;
+}
+
 /* By how it begins: a PNG's signature; the length of a header and a brace. */
 static int add_file(cJSON *o, const char *path)
 {
     static const char signature[8] = { (char)0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n' };
-    char              head[9] = "";
+    char              head[16] = "";
     FILE             *f = fopen(path, "rb");
     size_t            n = f ? fread(head, 1, sizeof head, f) : 0;
     if (!f) return err("%s: cannot be read", path);
     fclose(f);
     if (n >= sizeof signature && memcmp(head, signature, sizeof signature) == 0) return add_png(o, path);
-    if ((n == sizeof head && head[8] == '{' && !head[7] && !head[6] && !head[5]) || strcmp(path_extension(path), ".safetensors") == 0)
+    if ((n > 8 && head[8] == '{' && !head[7] && !head[6] && !head[5]) || strcmp(path_extension(path), ".safetensors") == 0)
         return add_safetensors(o, path);
-    cJSON_AddStringToObject(o, "kind", "none that sdlora knows: neither a safetensors file nor a PNG");
+    if (torch_file_is(head, n)) return add_torch(o, path);
+    cJSON_AddStringToObject(o, "kind", "none that sdlora knows: neither a safetensors file, nor one of torch.save, nor a PNG");
     return 0;
 }
 

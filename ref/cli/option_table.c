@@ -11,6 +11,23 @@ static const Choice samplers[] = {
     { "DDIM", SAMPLER_DDIM }, { "Euler", SAMPLER_EULER }, { "Euler a", SAMPLER_EULER_A }, { "DPM++ 2M", SAMPLER_DPMPP_2M }, { 0 }
 };
 
+/* Where a model comes from besides its path: the same for every command that takes one. */
+#define MODEL_OPTIONS                                                                                                                                          \
+    { AT(vae), .kind = OPT_TEXT, .word = "PATH", .help = "The autoencoder from elsewhere",                                                                     \
+      .more = "A file of it alone or of a whole model, or a folder of either in the diffusers layout." },                                                      \
+    { AT(text_encoder), .kind = OPT_TEXT, .word = "PATH", .help = "The text encoder from elsewhere", .more = "As --vae." },                                    \
+    { AT(tokenizer), .kind = OPT_TEXT, .word = "DIR", .unset = "the model's", .help = "The folder of vocab.json and merges.txt",                               \
+      .more = "A single file has none. Without this option it is looked for beside the file and where `make install` puts what `make clip-vocab` fetches; "    \
+              "all of Stable Diffusion 1.x and 2.x have the same vocabulary." },                                                                               \
+    { AT(ema), .kind = OPT_FLAG, .help = "Take the averaged UNet (model_ema) of a single file",                                                                \
+      .more = "Large training checkpoints hold the UNet twice: as the last step left it, which is what the web UI takes and so is this, and averaged over "    \
+              "many steps." },                                                                                                                                 \
+    { AT(v2), .kind = OPT_FLAG, .help = "A single file is Stable Diffusion 2.x",                                                                               \
+      .more = "Such a file does not say whether it predicts noise or v: --v2 alone is noise, as in 2.0-base and 2.1-base. A folder says it itself." },         \
+    { AT(v_parameterization), .kind = OPT_FLAG, .help = "The model predicts v instead of noise",                                                               \
+      .more = "True of Stable Diffusion 2.x at 768 and of a few fine-tunes, whose authors say so; of no common 1.x model. A diffusers folder says it "         \
+              "itself." }
+
 /* ---- train ---- */
 
 #define AT(field) .name = #field, .offset = offsetof(TrainConfig, field)
@@ -25,12 +42,10 @@ static const Choice network_keys[] = { { "conv_dim", 0 }, { "conv_alpha", 0 }, {
 static const Option train_options[] = {
     { .group = "Model" },
     { AT(pretrained_model_name_or_path), .alias = "model", .kind = OPT_TEXT, .word = "PATH", .required = true,
-      .help = "The Stable Diffusion 1.x model to teach",
-      .more = "A folder in the diffusers layout: the one that holds model_index.json. It is read, never changed: what is learned "
-              "goes into a small file of its own, the LoRA." },
-    { AT(v_parameterization), .kind = OPT_FLAG, .help = "The model predicts v instead of noise",
-      .more = "True of Stable Diffusion 2.x at 768 and of a few fine-tunes, whose authors say so; of no common 1.x model. A diffusers folder says it "
-              "itself." },
+      .help = "The Stable Diffusion 1.x or 2.x model to teach",
+      .more = "A single file (.safetensors, .ckpt), or a folder in the diffusers layout: the one that holds model_index.json. It is read, never changed: "
+              "what is learned goes into a small file of its own, the LoRA." },
+    MODEL_OPTIONS,
 
     { .group = "Pictures" },
     { AT(train_data_dir), .kind = OPT_TEXT, .word = "DIR", .required = true, .help = "The folder that holds folders N_name of pictures",
@@ -234,8 +249,10 @@ static const Choice noise_schedules[] = {
 
 static const Option sample_options[] = {
     { .group = "Model" },
-    { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x model",
-      .more = "A folder in the diffusers layout: the one that holds model_index.json. It may be given without --model, as the first word." },
+    { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x or 2.x model",
+      .more = "A single file (.safetensors, .ckpt), or a folder in the diffusers layout: the one that holds model_index.json. It may be given without "
+              "--model, as the first word." },
+    MODEL_OPTIONS,
     { AT(lora), .kind = OPT_LIST, .word = "FILE[:WEIGHT]", .help = "Add a LoRA; may be repeated",
       .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up. LoRA, LoCon, LoHa, LoKr and DoRA in "
               "the layouts of kohya's scripts, diffusers, PEFT (a folder) and cloneofsimo; `sdlora info FILE` says what a file is." },
@@ -307,8 +324,9 @@ const Command sample_command = {
 
 static const Option info_options[] = {
     { .group = "What to look at" },
-    { AT(file), .kind = OPT_TEXT, .word = "FILE", .required = true, .positional = true, .help = "A LoRA, a model's folder, a state, a dump or a picture",
-      .more = "A LoRA of kohya's, diffusers', PEFT's or cloneofsimo's layout. It may be given without --file, as the first word." },
+    { AT(file), .kind = OPT_TEXT, .word = "FILE", .required = true, .positional = true, .help = "A LoRA, a model, a state, a dump or a picture",
+      .more = "A LoRA of kohya's, diffusers', PEFT's or cloneofsimo's layout; a model as a folder or a single file. It may be given without --file, as the "
+              "first word." },
     { AT(verbose), .kind = OPT_FLAG, .help = "Also every module or tensor, all tags and all metadata" },
     { AT(json), .kind = OPT_FLAG, .help = "Everything, as JSON for programs" },
 };

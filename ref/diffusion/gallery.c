@@ -221,7 +221,8 @@ static void gallery_close(Gallery *g)
 int gallery_run(const SampleConfig *config)
 {
     Gallery g = { .config = config };
-    if (pipeline_open(&g.pipeline, config->model, config->set)) return -1;
+    ModelSource source = sample_config_source(config);
+    if (pipeline_open(&g.pipeline, &source, config->set)) return -1;
     int status = plan(&g);
     if (!status) g.progress = progress_open("sample", 0, total_steps(&g));
     if (!status && config->compare) status = make_pass(&g, 0);

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static int open_tokenizer(Pipeline *p)
+int pipeline_open_tokenizer(Pipeline *p)
 {
     const Clip *clip = &p->model.clip;
     const char *dir = p->model.tokenizer;
+    if (!*dir) return err("the model has no tokenizer with it: give --tokenizer DIR (vocab.json, merges.txt), or fetch CLIP's by `make clip-vocab`");
     if (tokenizer_open(&p->tokenizer, dir)) return -1;
+    if (p->model.pad >= 0) p->tokenizer.pad = p->model.pad;
     if (p->tokenizer.length > clip->config.length)
         return err("%s: model_max_length: expected at most the text encoder's %d positions, found %d", dir, clip->config.length, p->tokenizer.length);
     if (p->tokenizer.vocab > clip->config.vocab)
@@ -19,13 +21,13 @@ static int open_tokenizer(Pipeline *p)
     return 0;
 }
 
-int pipeline_open(Pipeline *p, const char *path, const char *set)
+int pipeline_open(Pipeline *p, const ModelSource *source, const char *set)
 {
     *p = (Pipeline){ .set = set_open(set) };
-    if (!p->set || checkpoint_open(&p->model, path, p->set)) return -1;
+    if (!p->set || checkpoint_open_source(&p->model, source, p->set)) return -1;
     const SchedulerConfig *c = &p->model.scheduler;
     size_t                 memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);    /* reserved, not used: pages cost when touched */
-    if (open_tokenizer(p) == 0 &&
+    if (pipeline_open_tokenizer(p) == 0 &&
         schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
                       c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
         tape_open(&p->tape, p->set, memory) == 0)

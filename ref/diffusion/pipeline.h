@@ -17,8 +17,11 @@ typedef struct {
     Dump      *dump;                                    /* where pipeline_sample sets its values aside; NULL: nowhere */
 } Pipeline;
 
-int  pipeline_open(Pipeline *p, const char *path, const char *set);     /* 0, or -1 and err(); nothing is left to close */
+int  pipeline_open(Pipeline *p, const ModelSource *source, const char *set);    /* 0, or -1 and err(); nothing is left to close */
 void pipeline_close(Pipeline *p);
+
+/* The tokenizer alone, where the model is there, perhaps only described. 0, or -1 and err(). */
+int pipeline_open_tokenizer(Pipeline *p);
 
 /* Text states (n,1,t,c) of token ids (n,t), under the tape's mode. */
 Var *pipeline_text(Pipeline *p, const int32_t *ids, int n);

@@ -173,3 +173,8 @@ int lora_argument(char *path, size_t size, double *weight, const char *text)
     path[length] = 0;
     return 0;
 }
+
+ModelSource sample_config_source(const SampleConfig *c)
+{
+    return (ModelSource){ c->model, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization };
+}

@@ -5,6 +5,7 @@
 #ifndef DIFFUSION_SAMPLE_CONFIG_H
 #define DIFFUSION_SAMPLE_CONFIG_H
 #include "diffusion/sampler.h"
+#include "model/model_files.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,7 +19,11 @@ typedef struct {
 } TextList;
 
 typedef struct {
-    const char *model;                                  /* a folder in the diffusers layout */
+    const char *model;                                  /* a folder in the diffusers layout, or a single file */
+    const char *vae, *text_encoder;                     /* these parts from elsewhere; NULL: the model's own */
+    const char *tokenizer;                              /* the folder of vocab.json and merges.txt; NULL: the model's own */
+    bool        ema;                                    /* a single file's averaged U-Net */
+    bool        v2, v_parameterization;                 /* what a single file does not say: SD 2.x; it predicts v, not noise */
     TextList    lora;                                   /* each FILE or FILE:WEIGHT; see lora_argument */
     bool        allow_unmatched;                        /* a LoRA's tensors without a place in the model are passed over */
 
@@ -46,6 +51,9 @@ typedef struct {
 
 /* Refuses what contradicts itself: -1 and err(). Once, after parsing. */
 int sample_config_check(const SampleConfig *config);
+
+/* Where its model comes from. */
+ModelSource sample_config_source(const SampleConfig *config);
 
 /* One picture to make: a line of a prompt file, or the command line itself. */
 typedef struct {

@@ -1,6 +1,7 @@
 #include "model/model_files.h"
 #include "base/err.h"
 #include "io/file.h"
+#include "io/share.h"
 #include "io/tensor_file.h"
 #include "model/foreign.h"
 #include <stdio.h>
@@ -306,7 +307,7 @@ static int open_elsewhere(Opened *o, ModelPart part, const char *path)
 
 /* ---- whole ---- */
 
-/* The tokenizer's folder: as told; of the model; beside a single file. "": none. */
+/* The tokenizer's folder: as told; of the model, or beside a single file; the one installed with the program. "": none. */
 static int find_tokenizer(char tokenizer[PATH_SIZE], const ModelSource *source)
 {
     char        folder[PATH_SIZE], vocab[PATH_SIZE];
@@ -323,7 +324,17 @@ static int find_tokenizer(char tokenizer[PATH_SIZE], const ModelSource *source)
         strcpy(tokenizer, *inner ? inner : ".");
         return 0;
     }
+    if (share_find(tokenizer, "tokenizer/vocab.json")) tokenizer[strlen(tokenizer) - strlen("/vocab.json")] = 0;
+    else *tokenizer = 0;
     return 0;
+}
+
+/* A folder's own tokenizer knows what fills a prompt up; another one may be of the other version. */
+static void find_pad(ModelConfig *c, const char *tokenizer, const ModelSource *source)
+{
+    const char *named = model_config_name(c);
+    size_t      n = strlen(source->path);
+    if (is_dir(source->path) && named && strncmp(tokenizer, source->path, n)) c->pad = model_config_named(named)->pad;
 }
 
 static int find_source(const ModelSource *source)
@@ -351,6 +362,7 @@ ModelFiles *model_files_open(const ModelSource *source)
     if (!status)
         status = find_tokenizer(o->f.tokenizer, source) || open_elsewhere(o, MODEL_TEXT, source->text_encoder) ||
                  open_elsewhere(o, MODEL_VAE, source->vae) || finish_config(&o->f.config, source);
+    if (!status) find_pad(&o->f.config, o->f.tokenizer, source);
     for (int p = 0; p < MODEL_PARTS && !status; p++) {
         status = collected(&o->part[p]);
         if (o->part[p].s.count) o->f.part[p] = &o->part[p].s;

@@ -38,3 +38,8 @@ int train_config_warmup(const TrainConfig *config, int steps)
     double warmup = config->lr_warmup_steps;
     return (int)(warmup < 1 ? warmup * steps : warmup);
 }
+
+ModelSource train_config_source(const TrainConfig *c)
+{
+    return (ModelSource){ c->pretrained_model_name_or_path, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization };
+}

@@ -8,6 +8,7 @@
 #include "base/type.h"
 #include "diffusion/sampler.h"
 #include "io/toml.h"
+#include "model/model_files.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,8 +23,11 @@ typedef struct {
 
 typedef struct {
     /* model */
-    const char *pretrained_model_name_or_path;          /* a folder in the diffusers layout */
-    bool        v_parameterization;                     /* the model predicts v, not noise */
+    const char *pretrained_model_name_or_path;          /* a folder in the diffusers layout, or a single file */
+    const char *vae, *text_encoder;                     /* these parts from elsewhere; NULL: the model's own */
+    const char *tokenizer;                              /* the folder of vocab.json and merges.txt; NULL: the model's own */
+    bool        ema;                                    /* a single file's averaged U-Net */
+    bool        v2, v_parameterization;                 /* what a single file does not say: SD 2.x; it predicts v, not noise */
 
     /* pictures */
     const char *train_data_dir;                         /* holds folders N_name: N repeats of each picture */
@@ -95,6 +99,9 @@ typedef struct {
 
 /* Fills in what follows from other fields (unet_lr, text_encoder_lr) and refuses what contradicts itself: -1 and err(). Once, after parsing. */
 int train_config_check(TrainConfig *config);
+
+/* Where its model comes from. */
+ModelSource train_config_source(const TrainConfig *config);
 
 /* Steps of warm-up in a run of `steps` steps. */
 int train_config_warmup(const TrainConfig *config, int steps);

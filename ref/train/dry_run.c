@@ -22,26 +22,37 @@ typedef struct {
 /* Takes what err() says as a problem where status is not 0. Running out of memory for that ends the program's patience: -1. */
 static int note(Look *l, int status) { return status ? problems_take(&l->problems) : 0; }
 
+/* The heads of the large files, in whatever form they are. */
+static int look_at_numbers(Look *l, const ModelSource *source)
+{
+    int         status = 0;
+    ModelFiles *f = model_files_open(source);
+    if (!f) return note(l, -1);
+    for (int p = 0; p < MODEL_PARTS && !status; p++) status = note(l, model_files_need(f, (ModelPart)p));
+    model_files_close(f);
+    return status;
+}
+
 /* The files of a diffusers folder, all of them, so that a download cut short is seen at once. */
 static int look_at_files(Look *l)
 {
-    static const char *const files[] = { "model_index.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt",
-                                         "text_encoder/config.json", "text_encoder/model.safetensors", "unet/config.json",
-                                         "unet/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors" };
-    const char *folder = l->trainer.config->pretrained_model_name_or_path;
+    static const char *const large[] = { "text_encoder/model.safetensors", "unet/diffusion_pytorch_model.safetensors",
+                                         "vae/diffusion_pytorch_model.safetensors" };
+    ModelSource source = train_config_source(l->trainer.config);
     char        path[PATH_SIZE], missing[512] = "";
-    for (size_t i = 0; i < sizeof files / sizeof *files && is_dir(folder); i++) {
-        if (path_join(path, folder, files[i])) return note(l, -1);
-        if (!is_file(path)) {
-            size_t used = strlen(missing);
-            snprintf(missing + used, sizeof missing - used, "%s%s", used ? ", " : "", files[i]);
-        } else if (!strcmp(path_extension(path), ".safetensors")) {
-            Safetensors *weights = safetensors_open(path);
-            if (note(l, weights ? 0 : -1)) return -1;
-            safetensors_close(weights);
-        }
+    for (int i = 0; i < CONFIGS && is_dir(source.path); i++) {
+        size_t used = strlen(missing);
+        if (path_join(path, source.path, config_files[i])) return note(l, -1);
+        if (!is_file(path)) snprintf(missing + used, sizeof missing - used, "%s%s", used ? ", " : "", config_files[i]);
     }
-    return *missing ? err("%s: files of the model are missing: %s", folder, missing), note(l, -1) : 0;
+    if (!*missing) return look_at_numbers(l, &source);
+    for (int i = 0; i < 3; i++) {
+        if (path_join(path, source.path, large[i])) return note(l, -1);
+        Safetensors *weights = is_file(path) ? safetensors_open(path) : NULL;
+        if (is_file(path) && note(l, weights ? 0 : -1)) return -1;
+        safetensors_close(weights);
+    }
+    return err("%s: files of the model are missing: %s", source.path, missing), note(l, -1);
 }
 
 static int look_at_model(Look *l)
@@ -52,8 +63,9 @@ static int look_at_model(Look *l)
     if (!(p->set = set_open(t->config->set))) return note(l, -1);
     if (!(l->null = set_null(p->set)) || look_at_files(l)) return -1;
     if (l->problems.count > before) return 0;
-    int status = checkpoint_describe(&p->model, t->config->pretrained_model_name_or_path, l->null);
-    if (!status) status = tokenizer_open(&p->tokenizer, p->model.tokenizer);
+    ModelSource source = train_config_source(t->config);
+    int         status = checkpoint_describe_source(&p->model, &source, l->null);
+    if (!status) status = pipeline_open_tokenizer(p);
     l->model = !status;
     return note(l, status);
 }

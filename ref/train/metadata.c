@@ -142,11 +142,16 @@ static void put_model(Metadata *m, const Trainer *t)
     else put(m, "ss_new_sd_model_hash", "%s", hash);
 }
 
+/* Stable Diffusion 2.x is told by OpenCLIP's activation. */
+static int is_v2(const Trainer *t) { return t->pipeline.model.clip.config.act == ACT_GELU; }
+static int is_v(const Trainer *t) { return t->pipeline.schedule.prediction == PREDICT_V; }
+
 /* All that is left of ss_* with --no_metadata. */
-static void put_network(Metadata *m, const TrainConfig *c)
+static void put_network(Metadata *m, const Trainer *t)
 {
-    put(m, "ss_v2", "False");
-    put(m, "ss_base_model_version", "sd_v1");
+    const TrainConfig *c = t->config;
+    put(m, "ss_v2", is_v2(t) ? "True" : "False");
+    put(m, "ss_base_model_version", !is_v2(t) ? "sd_v1" : is_v(t) ? "sd_v2_v" : "sd_v2");
     put(m, "ss_network_module", "networks.lora");
     put(m, "ss_network_dim", "%d", c->network_dim);
     put_real_or(m, "ss_network_alpha", c->network_alpha, 1);
@@ -268,12 +273,12 @@ static void put_spec(Metadata *m, const Trainer *t)
     const TrainConfig *c = t->config;
     const Schedule    *s = &t->pipeline.schedule;
     put(m, "modelspec.sai_model_spec", "1.0.1");
-    put(m, "modelspec.architecture", "stable-diffusion-v1/lora");
+    put(m, "modelspec.architecture", "stable-diffusion-%s/lora", !is_v2(t) ? "v1" : is_v(t) ? "v2-768-v" : "v2-512");
     put(m, "modelspec.implementation", "diffusers");    /* whose names the modules have */
     put(m, "modelspec.implementation_version", "sdlora/" SDLORA_VERSION);
     put(m, "modelspec.title", "%s", c->metadata_title ? c->metadata_title : c->output_name);
     put(m, "modelspec.resolution", "%dx%d", t->w, t->h);
-    put(m, "modelspec.prediction_type", "%s", s->prediction == PREDICT_V ? "v" : "epsilon");
+    put(m, "modelspec.prediction_type", "%s", is_v(t) ? "v" : "epsilon");
     put(m, "modelspec.timestep_range", "0,%d", s->timesteps);
     put_given(m, "modelspec.author", c->metadata_author);
     put_given(m, "modelspec.description", c->metadata_description);
@@ -287,7 +292,7 @@ static void put_spec(Metadata *m, const Trainer *t)
 int metadata_open(Metadata *m, const Trainer *t)
 {
     *m = (Metadata){ 0 };
-    put_network(m, t->config);
+    put_network(m, t);
     if (!t->config->no_metadata) {
         put_session(m, t);
         put_model(m, t);

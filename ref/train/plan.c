@@ -161,10 +161,10 @@ int plan_config_check(PlanConfig *config)
 static int describe_model(Trainer *t, Set **null)
 {
     Pipeline   *p = &t->pipeline;
-    const char *model = t->config->pretrained_model_name_or_path;
+    ModelSource source = train_config_source(t->config);
     if (!(p->set = set_open(t->config->set)) || !(*null = set_null(p->set))) return -1;
-    if (checkpoint_describe(&p->model, model, *null)) return model_config_named(model) ? -1 : err("%s; --model sd15 needs no files", err_text());
-    if (*p->model.tokenizer) return tokenizer_open(&p->tokenizer, p->model.tokenizer);
+    if (checkpoint_describe_source(&p->model, &source, *null)) return model_config_named(source.path) ? -1 : err("%s; --model sd15 needs no files", err_text());
+    if (*p->model.tokenizer) return pipeline_open_tokenizer(p);
     p->tokenizer.length = p->model.clip.config.length;
     return 0;
 }

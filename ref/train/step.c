@@ -89,11 +89,11 @@ static int with_adapters(StepCost *c, Checkpoint *model, Set *null, const LoraRu
     return status;
 }
 
-int step_cost(StepCost *c, const char *path, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
+int step_cost(StepCost *c, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
 {
     Checkpoint model;
     Set       *null = set_null(like);
-    int        status = null ? checkpoint_describe(&model, path, null) : -1;
+    int        status = null ? checkpoint_describe_source(&model, source, null) : -1;
     if (!status) {
         StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : null };     /* any address */
         status = with_adapters(c, &model, null, rules, &b, mode);

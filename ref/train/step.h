@@ -28,5 +28,5 @@ typedef struct {
 size_t step_memory(const StepCost *cost);               /* bytes of the set's memory that a run touches, all in all */
 
 /* model: a folder or a built-in model; like: the set that will run; n latents of h x w. 0, or -1 and err(). */
-int step_cost(StepCost *cost, const char *model, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
+int step_cost(StepCost *cost, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
 #endif

@@ -69,13 +69,14 @@ int trainer_plan(Trainer *t, Problems *problems) { return open_buckets(t, proble
 int trainer_measure(Trainer *t, TapeMode mode)
 {
     const TrainConfig *c = t->config;
+    ModelSource        source = train_config_source(c);
     LoraRules          rules = trainer_lora_rules(c);
     BucketSize         size = t->buckets.size[0];
     int                factor = vae_factor(&t->pipeline.model.vae.config);
     for (int i = 1; i < t->buckets.count; i++)
         if ((int64_t)t->buckets.size[i].w * t->buckets.size[i].h > (int64_t)size.w * size.h) size = t->buckets.size[i];
     t->mode = mode;
-    return step_cost(&t->cost, c->pretrained_model_name_or_path, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
+    return step_cost(&t->cost, &source, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
                      t->pipeline.tokenizer.length, mode);
 }
 
@@ -134,8 +135,8 @@ int trainer_open(Trainer *t, const TrainConfig *config)
     *t = (Trainer){ .config = config };
     if (concepts_open(&t->concepts, config->train_data_dir, config->caption_extension, NULL)) return -1;
     if (!config->quiet) concepts_print(&t->concepts, stderr);
-    int opened = pipeline_open(&t->pipeline, config->pretrained_model_name_or_path, config->set) == 0;
-    if (opened && config->v_parameterization) t->pipeline.schedule.prediction = PREDICT_V;
+    ModelSource source = train_config_source(config);
+    int         opened = pipeline_open(&t->pipeline, &source, config->set) == 0;
     if (opened && !trainer_plan(t, NULL) && !trainer_fit(t) && !open_latents(t) && !open_lora(t) && !open_batch(t)) return 0;
     if (opened) trainer_close(t);
     else concepts_close(&t->concepts);

@@ -7,11 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GETTERS = 12, MOST = 4 };
+enum { GETTERS = 14, MOST = 4 };
 
 static int count_member(void *ctx, const char *key, int value)
 {
     CHECK(key && value >= INT_MIN, "a member without a name");
+    return ++*(int *)ctx < MOST ? 0 : -1;
+}
+
+static int count_double(void *ctx, const char *key, double value)
+{
+    CHECK(key && (value <= 0 || value > 0), "a member that is no number");
+    return ++*(int *)ctx < MOST ? 0 : -1;
+}
+
+static int count_text(void *ctx, const char *key, const char *value)
+{
+    CHECK(key && strlen(value) < SIZE_MAX, "a member without a name");
     return ++*(int *)ctx < MOST ? 0 : -1;
 }
 
@@ -33,6 +45,8 @@ static void get(Json *j, int getter, const char *key)
         for (int n = json_strings(j, key, text, MOST), i = 0; i < n; i++) CHECK(strlen(text[i]) < SIZE_MAX, "no text");
         break;
     case 10: json_each_int(j, count_member, &members); break;
+    case 11: json_each_double(j, key, count_double, &members); break;
+    case 12: json_each_string(j, key, count_text, &members); break;
     default: CHECK(!json_is_string(j, key) || (json_has(j, key) && !json_is_empty(j, key)), "a text that is not there"); break;
     }
 }

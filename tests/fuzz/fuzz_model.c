@@ -22,6 +22,22 @@ static void put_golden(const char *name)
     free(own);
 }
 
+/* The configuration, written and read again, is the same to the byte. */
+static void check_texts(void)
+{
+    ModelConfig a, b;
+    char       *text[CONFIGS];
+    CHECK(model_config_read(&a, fuzz_dir()) == 0, "%s", err_text());
+    for (int i = 0; i < CONFIGS; i++) CHECK((text[i] = model_config_text(&a, (ConfigFile)i)) != NULL, "%s", err_text());
+    CHECK(model_config_parse(&b, (const char *const *)text, "again") == 0, "%s", err_text());
+    for (int i = 0; i < CONFIGS; i++) {
+        char *again = model_config_text(&b, (ConfigFile)i);
+        CHECK(again && strcmp(again, text[i]) == 0, "%s: %s and %s", config_files[i], text[i], again);
+        free(again);
+        free(text[i]);
+    }
+}
+
 static void check_folder(void)
 {
     Checkpoint m;
@@ -30,6 +46,7 @@ static void check_folder(void)
     if (checkpoint_describe(&m, fuzz_dir(), null) < 0) fuzz_refused(fuzz_dir());
     else {
         CHECK(checkpoint_step(&m) > 0 && m.native_w > 0 && m.native_h > 0, "a model for %d x %d", m.native_w, m.native_h);
+        check_texts();
         size_t count = m.clip.weights.count + m.unet.weights.count + m.vae.weights.count;
         checkpoint_close(&m);
         if (count <= MOST && checkpoint_open(&m, fuzz_dir(), ref) == 0) checkpoint_close(&m);

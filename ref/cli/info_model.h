@@ -1,0 +1,11 @@
+/* info_model.h - what a checkpoint holds, as members of a JSON object: a part of `sdlora info`. */
+#ifndef CLI_INFO_MODEL_H
+#define CLI_INFO_MODEL_H
+#include "io/safetensors.h"
+#include <cjson/cJSON.h>
+
+int info_is_model(const Safetensors *file);             /* has a single file tensors of a U-Net, under the original names? */
+
+/* A folder or a single file: its sizes; of each part what was found, what is missing, what is left over. 0, or -1 and err(). */
+int info_model(cJSON *o, const char *path);
+#endif
