@@ -79,6 +79,20 @@ static inline unsigned blocks_for(unsigned count)
 }
 #define FOR_EACH(i, count) for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += gridDim.x * blockDim.x)
 
+/* The sum of a number of each of THREADS threads, always in the same order: all of them get it. room: shared, a number a thread. */
+template <class T> DEVICE T block_sum(T x, T *room)
+{
+    const unsigned t = threadIdx.x;
+    room[t] = x;
+    __syncthreads();
+#pragma unroll
+    for (unsigned step = THREADS / 2; step > 0; step /= 2) {
+        if (t < step) room[t] += room[t + step];
+        __syncthreads();
+    }
+    return room[0];
+}
+
 /* ---- views ---- */
 
 template <class T> struct TypeOf;

@@ -55,12 +55,29 @@ Cut cut_of_product(const Op *op)
 /* dw (o, taps i): a sum over all pixels. */
 Cut cut_of_dw(const Op *op) { return cut_of((size_t)op->y[0].n, tensor_count(tensor_images(op->y[0], 0, 1)), ceil_of(rows_of(op->x[0]), SLAB)); }
 
+/* ---- sums: enough blocks to be quick, few enough to add their results in order ---- */
+
+static unsigned at_most(size_t n, unsigned most) { return n < most ? (unsigned)n : most; }
+
+unsigned sum_blocks(size_t count) { return at_most(ceil_of(count, 4096), 512); }
+unsigned sum_runs(size_t rows) { return at_most(ceil_of(rows, 64), 64); }
+
+static size_t sum_bytes(const Op *op)
+{
+    Tensor y = op->y[0];
+    return tensor_count(y) * sum_runs(rows_of(op->x[0]) / (size_t)y.n) * sizeof(double);
+}
+
+/* ---- all of them ---- */
+
 size_t cuda_need(const Set *set, const Op *op)
 {
     (void)set;
     switch (op->kind) {
     case OP_LINEAR: case OP_LINEAR_DX: case OP_CONV: case OP_CONV_DX: return cut_bytes(cut_of_product(op), rows_of(op->y[0]), (size_t)op->y[0].c);
     case OP_LINEAR_DW: case OP_CONV_DW: return cut_bytes(cut_of_dw(op), (size_t)op->y[0].n, tensor_count(tensor_images(op->y[0], 0, 1)));
+    case OP_SUM: return sum_bytes(op);
+    case OP_SUMSQ: return sum_blocks((size_t)op->x[0].c) * SQUARES_BYTES;
     default: return 0;
     }
 }

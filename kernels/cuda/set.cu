@@ -37,11 +37,15 @@ static int dispatch(const Op *op)
     case OP_CONV: return cuda_conv(op, stream);
     case OP_CONV_DX: return cuda_conv_dx(op, stream);
     case OP_CONV_DW: return cuda_conv_dw(op, stream);
+    case OP_SUM: return cuda_sum(op, stream);
     case OP_UP2: return cuda_up2(op, stream);
     case OP_UP2_DX: return cuda_up2_dx(op, stream);
     case OP_COPY: return cuda_copy(op, stream);
     case OP_ADD: return cuda_add(op, stream);
     case OP_MUL: return cuda_mul(op, stream);
+    case OP_LOSS: return cuda_loss(op, stream);
+    case OP_SUMSQ: return cuda_sumsq(op, stream);
+    case OP_UPDATE: return cuda_update(op, stream);
     case OP_FILL: return cuda_fill(op, stream);
     default: return err("%s: the cuda set has no such op", op_name(op->kind));
     }
