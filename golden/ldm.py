@@ -2,9 +2,9 @@
 
     python golden/ldm.py            from the repository root; needs golden/requirements.txt
 
-For two models of golden/parity, one with the text encoder of SD 1.x and one with that of 2.x, a line a tensor: the name in the single file, a tab, PART/NAME in the folder; where one tensor of the file becomes several,
-"[k]" follows for the k-th third of its rows. The names of the file are put together as the original program's constructors number their blocks; every tensor
-of the folder must be reached."""
+For two models of golden/parity, one with the text encoder of SD 1.x and one with that of 2.x, a line a tensor: the name in the single file, a tab, PART/NAME
+in the folder; where one tensor of the file becomes several, "[k]" follows for the k-th third of its rows. The names of the file are put together as the
+original program's constructors number their blocks; every tensor of the folder must be reached."""
 import json, pathlib
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint, convert_open_clip_checkpoint
@@ -103,23 +103,26 @@ def converted(names, prefix, convert):
         yield prefix + names[i], name, f"[{third}]" if "in_proj" in names[i] else ""
 
 
-for key in "bc":
-    config = {p: json.loads((PARITY / key / "model" / p / "config.json").read_text()) for p in ("unet", "vae", "text_encoder")}
-    lines, text = [], config["text_encoder"]
-    lines += [(a, "unet/" + b + k) for a, b, k in converted(unet(config["unet"]), "model.diffusion_model.", lambda t: convert_ldm_unet_checkpoint(t, config["unet"]))]
-    lines += [(a, "vae/" + b + k) for a, b, k in converted(vae(config["vae"]), "first_stage_model.", lambda t: convert_ldm_vae_checkpoint(t, config["vae"]))]
-    with safe_open(PARITY / key / "model/text_encoder/model.safetensors", "pt") as f:
-        stored = ["text_model." + n.removeprefix("text_model.") for n in f.keys()]
-    if text["hidden_act"] == "gelu":                   # a text encoder of SD 2.x
-        model = SimpleNamespace(config=SimpleNamespace(hidden_size=2))
-        lines += [(a, "text_encoder/" + b + k) for a, b, k in
-                  converted(openclip(text["num_hidden_layers"]), "cond_stage_model.model.", lambda t: convert_open_clip_checkpoint(model, t))]
-    else:                                              # its names are transformers', behind a prefix that diffusers takes away
-        lines += [("cond_stage_model.transformer." + n, "text_encoder/" + n) for n in stored]
-    for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")):
-        with safe_open(PARITY / key / "model" / part / f"{stem}.safetensors", "pt") as f:
-            want = set(f.keys()) if part != "text_encoder" else set(stored)
-        got = {b.split("/", 1)[1].split("[")[0] for _, b in lines if b.startswith(part + "/")}
-        assert got == want, (key, part, sorted(got ^ want)[:9])
-    OUT.mkdir(exist_ok=True)
-    (OUT / f"{key}.txt").write_text("".join(f"{a}\t{b}\n" for a, b in sorted(lines)))
+if __name__ == "__main__":
+    for key in "bc":
+        config = {p: json.loads((PARITY / key / "model" / p / "config.json").read_text()) for p in ("unet", "vae", "text_encoder")}
+        lines, text = [], config["text_encoder"]
+        lines += [(a, "unet/" + b + k) for a, b, k in
+                  converted(unet(config["unet"]), "model.diffusion_model.", lambda t: convert_ldm_unet_checkpoint(t, config["unet"]))]
+        lines += [(a, "vae/" + b + k) for a, b, k in
+                  converted(vae(config["vae"]), "first_stage_model.", lambda t: convert_ldm_vae_checkpoint(t, config["vae"]))]
+        with safe_open(PARITY / key / "model/text_encoder/model.safetensors", "pt") as f:
+            stored = ["text_model." + n.removeprefix("text_model.") for n in f.keys()]
+        if text["hidden_act"] == "gelu":                   # a text encoder of SD 2.x
+            model = SimpleNamespace(config=SimpleNamespace(hidden_size=2))
+            lines += [(a, "text_encoder/" + b + k) for a, b, k in
+                      converted(openclip(text["num_hidden_layers"]), "cond_stage_model.model.", lambda t: convert_open_clip_checkpoint(model, t))]
+        else:                                              # its names are transformers', behind a prefix that diffusers takes away
+            lines += [("cond_stage_model.transformer." + n, "text_encoder/" + n) for n in stored]
+        for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")):
+            with safe_open(PARITY / key / "model" / part / f"{stem}.safetensors", "pt") as f:
+                want = set(f.keys()) if part != "text_encoder" else set(stored)
+            got = {b.split("/", 1)[1].split("[")[0] for _, b in lines if b.startswith(part + "/")}
+            assert got == want, (key, part, sorted(got ^ want)[:9])
+        OUT.mkdir(exist_ok=True)
+        (OUT / f"{key}.txt").write_text("".join(f"{a}\t{b}\n" for a, b in sorted(lines)))
