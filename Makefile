@@ -145,8 +145,9 @@ test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B
 
-test-full: test ## the tests, and LoRA files exchanged with diffusers and peft: wants golden/requirements.txt; KOHYA=DIR, a checkout of sd-scripts, adds kohya
+test-full: test ## the tests, and LoRA files exchanged with diffusers and peft: wants golden/requirements.txt; KOHYA=DIR, a checkout of sd-scripts, adds kohya; LORA=FILE one of cloneofsimo's
 	$(PYTHON) golden/interop.py $(if $(KOHYA),--kohya $(KOHYA))
+	$(if $(LORA),$(PYTHON) golden/real_lora.py $(LORA))
 test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
 	@sh tests/ci.sh

@@ -50,7 +50,7 @@ Name lora_place_path(int is_unet, int i, int per)
 {
     Name block[MAX_BLOCKS];
     if (!is_unet) return in_layer(i);
-    return i / per < standard_blocks(block) ? in_block(block[i / per].s, i % per, per, 0) : name("%s", "");
+    return i / per < standard_blocks(block) ? in_block(block[i / per].s, i % per, per, 1) : name("%s", "");
 }
 
 /* GEGLU's projection is the one that has eight times as many outputs as inputs: 1, where it is at this place of every block; 0, where it is at none. */

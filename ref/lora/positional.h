@@ -11,6 +11,6 @@
 /* Gives the file's modules their paths. unet: the model's, or NULL for the blocks of SD 1.x and 2.x. 0, also where there is nothing to do, or -1 and err(). */
 int lora_place(LoraFile *f, const Weights *unet);
 
-/* The path of place i in the order of today, `per` modules a block; "" beyond the last. */
+/* The path of place i in the order of the format's own time, ff before attn2, `per` modules a block; "" beyond the last. */
 Name lora_place_path(int is_unet, int i, int per);
 #endif
