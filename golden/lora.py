@@ -160,6 +160,16 @@ def names():
     files("diffusers", lambda p: tuple(f"{'text_encoder' if p == TEXT else 'unet'}.{p}.lora_{x}.weight" for x in "AB"), lambda p: 1)
 
 
+def pickled():
+    """As torch.save writes them: PEFT's older file, and cloneofsimo's list, up and down by turns."""
+    folder = OUT / "peft-bin/unet"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(OUT / "peft-pattern/unet/adapter_config.json", folder)
+    torch.save(load_file(OUT / "peft-pattern/unet/adapter_model.safetensors"), folder / "adapter_model.bin")
+    torch.save([torch.full((3, 1) if i % 2 == 0 else (1, 2), float(i)) for i in range(6)], OUT / "list.pt")
+    torch.save([torch.full((2, 1) if i % 2 == 0 else (1, 2), float(i)) for i in range(4)], OUT / "list.text_encoder.pt")
+
+
 if __name__ == "__main__":
     torch.manual_seed(6)
     [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in OUT.glob("*") if p.name != "keep.txt"]
@@ -187,5 +197,6 @@ if __name__ == "__main__":
     peft("peft-lokr", LoKrConfig(r=1, alpha=3, target_modules=targets, decompose_factor=2))
     peft("peft-lokr-core", LoKrConfig(r=1, alpha=3, target_modules=targets, decompose_factor=2, decompose_both=True, use_effective_conv2d=True))
     names()
+    pickled()
     save_file({k: v.contiguous() for k, v in want.items()}, OUT / "want.safetensors")
     print(f"{len(want)} weights")

@@ -101,6 +101,34 @@ static void test_kinds(void **state)
     safetensors_close(golden);
 }
 
+/* ---- torch.save's files ---- */
+
+static void test_pickled(void **state)
+{
+    LoraFile a, b;
+    (void)state;
+    if (lora_file_open(&a, "golden/lora/peft-pattern") || lora_file_open(&b, "golden/lora/peft-bin")) fail_msg("%s", err_text());
+    assert_true(a.modules == b.modules && a.modules == 5);
+    for (int i = 0; i < a.modules; i++) {
+        const LoraFileModule *x = &a.module[i], *y = &b.module[i];
+        assert_string_equal(x->path.s, y->path.s);
+        assert_true(x->scale == y->scale && x->rank == y->rank);
+        for (LoraRole r = LORA_DOWN; r <= LORA_UP; r++) assert_memory_equal(x->part[r]->data, y->part[r]->data, x->part[r]->bytes);
+    }
+    lora_file_close(&a);
+    lora_file_close(&b);
+    for (int text = 0; text < 2; text++) {
+        if (lora_file_open(&a, text ? "golden/lora/list.text_encoder.pt" : "golden/lora/list.pt")) fail_msg("%s", err_text());
+        assert_true(a.layout == LORA_CLONEOFSIMO && a.modules == 3 - text && !a.others);
+        for (int i = 0; i < a.modules; i++) {
+            const LoraFileModule *m = &a.module[i];
+            assert_true(m->place == i && m->is_unet == !text && m->rank == 1 && m->o == 3 - text && m->columns == 2);
+            assert_true(((const float *)m->part[LORA_UP]->data)[0] == 2 * i && ((const float *)m->part[LORA_DOWN]->data)[1] == 2 * i + 1);
+        }
+        lora_file_close(&a);
+    }
+}
+
 /* ---- names ---- */
 
 /* kohya's names lose the dots of a path, and they are found again: of all modules of the models that are here. */
@@ -277,7 +305,7 @@ static void test_unmatched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),   cmocka_unit_test(test_names),     cmocka_unit_test(test_places),
+        cmocka_unit_test(test_kinds),   cmocka_unit_test(test_pickled), cmocka_unit_test(test_names),     cmocka_unit_test(test_places),
         cmocka_unit_test(test_foreign), cmocka_unit_test(test_unmatched),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);

@@ -65,6 +65,16 @@ static void set_layout(LoraFile *f, const Find *find, int n)
         if (find[i].name.role != LORA_ALPHA) f->layout = find[i].name.layout;
 }
 
+/* A place in cloneofsimo's list: a number alone. */
+static int parse_list(LoraName *out, const char *tensor, const char *path)
+{
+    size_t n = strlen(tensor);
+    if (n == 0 || n > 5 || strspn(tensor, "0123456789") != n) return 0;
+    int place = atoi(tensor);
+    *out = (LoraName){ LORA_CLONEOFSIMO, place % 2 ? LORA_DOWN : LORA_UP, strstr(path, ".text_encoder.") == NULL, place / 2, n, { "" } };
+    return 1;
+}
+
 static int find_names(Find *find, LoraFile *f)
 {
     int n = 0;
@@ -73,7 +83,7 @@ static int find_names(Find *find, LoraFile *f)
             const SafetensorsEntry *e = &f->tensors[k]->entry[i];
             find[n] = (Find){ .e = e, .file = k, .order = n };
             if (is_token(f->tensors[k], e)) f->token[f->tokens++] = e;
-            else if (e->type != T_COUNT && lora_name_parse(&find[n].name, e->name)) n++;
+            else if (e->type != T_COUNT && (lora_name_parse(&find[n].name, e->name) || parse_list(&find[n].name, e->name, f->path))) n++;
             else add_other(f, e);
         }
     return n;
@@ -174,23 +184,29 @@ static int start(LoraFile *f, const char *path)
     return f->path ? 0 : err("%s: out of memory", path);
 }
 
-int lora_file_of(LoraFile *f, Safetensors *tensors)
+int lora_file_of(LoraFile *f, const Safetensors *tensors)
 {
     if (start(f, tensors->path)) return -1;
-    f->tensors[0] = tensors, f->files = 1, f->borrowed = 1;
+    f->tensors[0] = tensors, f->files = 1;
     if (take_modules(f) == 0 && read_strengths(f, tensors, NULL) == 0) return 0;
     lora_file_close(f);
     return -1;
 }
 
-/* The folder's tensors join the file; *config is where its configuration is. */
-static int add_folder(LoraFile *f, char config[PATH_SIZE], const char *folder)
+static int add_file(LoraFile *f, const char *path)
 {
-    char path[PATH_SIZE];
-    if (path_join(path, folder, "adapter_model.safetensors")) return -1;
-    if (!(f->tensors[f->files] = safetensors_open(path))) return -1;
+    if (tensor_file_open(&f->file[f->files], path)) return -1;
+    f->tensors[f->files] = f->file[f->files].s;
     f->files++;
-    return path_join(config, folder, "adapter_config.json");
+    return 0;
+}
+
+/* The folder's tensors join the file. */
+static int add_folder(LoraFile *f, const char *folder)
+{
+    char path[PATH_SIZE], older[PATH_SIZE];
+    if (path_join(path, folder, "adapter_model.safetensors") || path_join(older, folder, "adapter_model.bin")) return -1;
+    return add_file(f, !is_file(path) && is_file(older) ? older : path);
 }
 
 static int open_folder(LoraFile *f)
@@ -200,7 +216,7 @@ static int open_folder(LoraFile *f)
     int                      n = 0, status = 0;
     for (int i = 0; i < 3 && !status && f->files < 2; i++) {
         if (path_join(folder[n], f->path, inner[i]) || path_join(config[n], folder[n], "adapter_config.json")) return -1;
-        if (is_file(config[n])) status = add_folder(f, config[n], folder[n]), n++;
+        if (is_file(config[n])) status = add_folder(f, folder[n]), n++;
     }
     if (!n) return err("%s: expected a folder of PEFT, with adapter_config.json in it or in unet/ or text_encoder/", f->path);
     if (!status) status = take_modules(f);
@@ -213,11 +229,7 @@ int lora_file_open(LoraFile *f, const char *path)
     if (start(f, path)) return -1;
     int status = 0;
     if (is_dir(path)) status = open_folder(f);
-    else {
-        f->tensors[0] = safetensors_open(path);
-        f->files = f->tensors[0] != NULL;
-        status = !f->files || take_modules(f) || read_strengths(f, f->tensors[0], NULL) ? -1 : 0;
-    }
+    else status = add_file(f, path) || take_modules(f) || read_strengths(f, f->tensors[0], NULL) ? -1 : 0;
     if (status) lora_file_close(f);
     return status;
 }
@@ -225,7 +237,7 @@ int lora_file_open(LoraFile *f, const char *path)
 void lora_file_close(LoraFile *f)
 {
     for (int i = 0; i < f->modules; i++) free(f->module[i].key);
-    for (int i = 0; i < f->files && !f->borrowed; i++) safetensors_close(f->tensors[i]);
+    for (int i = 0; i < f->files; i++) tensor_file_close(&f->file[i]);
     free(f->module);
     free(f->token);
     free(f->path);

@@ -158,7 +158,7 @@ static int measure_all(LoraInfo *info)
     return status;
 }
 
-int lora_info_open(LoraInfo *info, Safetensors *file)
+int lora_info_open(LoraInfo *info, const Safetensors *file)
 {
     *info = (LoraInfo){ 0 };
     return lora_file_of(&info->file, file) ? -1 : measure_all(info);

@@ -25,7 +25,7 @@ typedef struct {
 
 /* Reads all of the file's modules. One that is in no known layout is not an error: there are no modules. 0, or -1 and err(): a module without its other
  * half, shapes that do not fit, no memory; nothing is left to close. The info is valid while the file is open. */
-int  lora_info_open(LoraInfo *info, Safetensors *file);
+int  lora_info_open(LoraInfo *info, const Safetensors *file);
 int  lora_info_path(LoraInfo *info, const char *path);  /* the same of a path, which may be a folder of PEFT */
 void lora_info_close(LoraInfo *info);
 
