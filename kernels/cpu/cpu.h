@@ -24,7 +24,7 @@ RUN(act); RUN(act_dx); RUN(geglu); RUN(geglu_dx);
 RUN(sum); RUN(up2); RUN(up2_dx); RUN(embed); RUN(embed_dw); RUN(copy); RUN(add); RUN(mul); RUN(dropout); RUN(fill);
 RUN(loss);
 RUN(sumsq); RUN(update);
-NEED(linear_dw); NEED(conv_dw); NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
+NEED(linear); NEED(linear_dx); NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw); NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
 
 /* Less is done sooner than a second thread is woken: elements of a loop, products of a sum. Which loops share threads changes no bit. */
 enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 18 };

@@ -12,17 +12,21 @@ static Term term_of(Tensor x, Tensor w, int transposed, double scale, int c0)
     return (Term){ x, w, transposed, 1, at_once, at_once, (float)scale, c0, transposed ? w.n : w.c };
 }
 
-static int run_linear(const Op *op, int forward)
+static Product linear_product(const Op *op, int forward)
 {
     Product p = { .op = op, .h = op->y[0].h, .w = op->y[0].w, .step = 1, .terms = 1, .term = { term_of(op->x[0], op->w.t, forward, op->a.scale, 0) } };
     for (int s = 0; s < MAX_SEG; s++)
         if (op->seg[s].x.p) p.term[p.terms++] = term_of(op->seg[s].x, op->seg[s].w.t, forward, op->seg[s].scale, op->seg[s].o0);
-    NAME(product)(&p);
-    return 0;
+    return p;
 }
 
-int NAME(linear)(const Op *op) { return run_linear(op, 1); }
-int NAME(linear_dx)(const Op *op) { return run_linear(op, 0); }
+static int    run(Product p) { return NAME(product)(&p), 0; }
+static size_t need(Product p) { return NAME(product_need)(&p); }
+
+int    NAME(linear)(const Op *op) { return run(linear_product(op, 1)); }
+int    NAME(linear_dx)(const Op *op) { return run(linear_product(op, 0)); }
+size_t NAME(linear_need)(const Op *op) { return need(linear_product(op, 1)); }
+size_t NAME(linear_dx_need)(const Op *op) { return need(linear_product(op, 0)); }
 
 size_t NAME(linear_dw_need)(const Op *op) { return NAME(product_dw_need)(op->x[0].c, op->x[1].c, row_count(op->x[0])); }
 
@@ -36,7 +40,7 @@ int NAME(linear_dw)(const Op *op)
 /* ---- conv: y[p,q,o] = sum over taps (u,v) and i of x[p stride - top + u, q stride - left + v, i] w[o,u,v,i] ----
  * A segment is a matrix on the output's pixels. */
 
-int NAME(conv)(const Op *op)
+static Product conv_product(const Op *op)
 {
     const Attr *a = &op->a;
     Taps        down = { a->kernel, -a->pad[0], 1, 0, 1 }, across = { a->kernel, -a->pad[2], 1, 0, 1 };
@@ -44,9 +48,11 @@ int NAME(conv)(const Op *op)
     p.term[0] = (Term){ op->x[0], op->w.t, 1, a->stride, down, across, (float)a->scale, 0, op->y[0].c };
     for (int s = 0; s < MAX_SEG; s++)
         if (op->seg[s].x.p) p.term[p.terms++] = term_of(op->seg[s].x, op->seg[s].w.t, 1, op->seg[s].scale, op->seg[s].o0);
-    NAME(product)(&p);
-    return 0;
+    return p;
 }
+
+int    NAME(conv)(const Op *op) { return run(conv_product(op)); }
+size_t NAME(conv_need)(const Op *op) { return need(conv_product(op)); }
 
 /* ---- conv_dx: dx[h,w,i] = sum over the outputs (p,q) and taps with p stride = h + top - u, q stride = w + left - v, over o, of dy[p,q,o] w[o,u,v,i] ----
  * The pixels of dx fall into stride^2 phases. For h = stride p' + a those taps count whose u is a + top but for multiples of the stride: u = u0, u0 + stride,
@@ -58,7 +64,7 @@ static Taps taps_of_phase(const Attr *a, int phase, int before)
     return (Taps){ first < a->kernel ? (a->kernel - first - 1) / a->stride + 1 : 0, at / a->stride, -1, first, a->stride };
 }
 
-static void run_phase(const Op *op, int h0, int w0)
+static Product phase_product(const Op *op, int h0, int w0)
 {
     const Attr *a = &op->a;
     Tensor      dx = op->y[0];
@@ -68,15 +74,17 @@ static void run_phase(const Op *op, int h0, int w0)
     p.term[p.terms++] = (Term){ op->x[0], op->w.t, 0, 1, down, across, (float)a->scale, 0, dx.c };
     for (int s = 0; s < MAX_SEG; s++)
         if (op->seg[s].x.p) p.term[p.terms++] = (Term){ op->seg[s].x, op->seg[s].w.t, 0, 1, down, across, (float)op->seg[s].scale, 0, dx.c };
-    NAME(product)(&p);
+    return p;
 }
 
 int NAME(conv_dx)(const Op *op)
 {
     for (int h0 = 0; h0 < smaller(op->a.stride, op->y[0].h); h0++)
-        for (int w0 = 0; w0 < smaller(op->a.stride, op->y[0].w); w0++) run_phase(op, h0, w0);
+        for (int w0 = 0; w0 < smaller(op->a.stride, op->y[0].w); w0++) run(phase_product(op, h0, w0));
     return 0;
 }
+
+size_t NAME(conv_dx_need)(const Op *op) { return need(phase_product(op, 0, 0)); }       /* the first is the largest */
 
 /* ---- conv_dw: dw[o,u,v,i] = sum over the outputs r = (p,q) of dy[r,o] x[p stride - top + u, q stride - left + v, i]: a product for each tap ---- */
 

@@ -4,7 +4,12 @@
 /* A tile of y is one task: up to GROUPS register tiles down and some panels across. k runs in blocks: up to KC channels of one tap, or, where x has few
  * channels, several whole taps. For a block, the tile's rows (x: 400 by KC floats, 600 KB) stay in the second-level cache while panel after panel of w is
  * made (48 KB) and multiplied by all of them. The first block's sums are stored with all that the op adds, the others' are added to y. */
-enum { KC = 384, SPANS = 9, GROUPS = 392 / MR, ROWS = GROUPS * MR };
+enum { KC = 384, SPANS = 9, GROUPS = 392 / MR, ROWS = GROUPS * MR, SLOTS = 32 };
+
+/* Rows a multiple of 4096 bytes apart all fall into one set of the first-level cache, which then holds fewer lines than a register tile has rows: those of a
+ * block are first copied closer together, into the scratch of the slot that the task runs in. */
+enum { COPY_LD = KC + 16 };
+static int is_copied(const Product *p) { return p->term[0].x.ld % 1024 == 0; }
 
 typedef struct {
     size_t rows;                                        /* of all y */
@@ -12,11 +17,11 @@ typedef struct {
     int    down, across;                                /* tasks */
 } Tiles;
 
-/* As tall as the cache allows; then cut across, for some 32 tasks. */
+/* As tall as the cache allows; then cut across, for some 32 tasks, or 8, where each has to copy its rows. */
 static Tiles tiles_of(const Product *p)
 {
     size_t rows = (size_t)p->op->y[0].n * (size_t)p->h * (size_t)p->w, groups = parts_of(rows, MR), panels = parts_of((size_t)p->op->y[0].c, NR);
-    size_t tall = parts_of(groups, parts_of(groups, GROUPS)), down = parts_of(groups, tall), wide = parts_of(panels, parts_of(32, down));
+    size_t tall = parts_of(groups, parts_of(groups, GROUPS)), down = parts_of(groups, tall), wide = parts_of(panels, parts_of(is_copied(p) ? 8 : 32, down));
     return (Tiles){ rows, (int)tall, (int)wide, (int)down, (int)parts_of(panels, wide) };
 }
 
@@ -144,6 +149,18 @@ static void find_sources(Sources from, const Product *k, const Block *b, size_t 
     }
 }
 
+static void copy_sources(Sources from, float *copy, const Block *b, int rows)
+{
+    for (int r = 0; r < rows; r++)
+        for (int s = 0; s < b->spans; s++) {
+            float *to = copy + (size_t)r * COPY_LD + (size_t)(s * b->k);
+            memcpy(to, from[r / MR][s][r % MR], (size_t)b->k * sizeof *to);
+            from[r / MR][s][r % MR] = to;
+        }
+    for (int r = rows; r % MR; r++)
+        for (int s = 0; s < b->spans; s++) from[r / MR][s][r % MR] = from[r / MR][s][r % MR - 1];
+}
+
 /* What a row of y starts from, beside the bias. */
 typedef struct {
     float       *y;
@@ -207,7 +224,8 @@ static void multiply_all(const Place *place, int rows, const float *const from[S
 /* ---- a tile ---- */
 
 /* Columns from c0 to c1 of the tile's rows: one block of k. */
-static void run_block(const Product *p, const Block *b, int first, const Place *place, size_t row, int rows, int c0, int c1)
+static void run_block(const Product *p, const Block *b, int first, const Place *place, size_t row, int rows, int c0, int c1,
+                      float *copy)
 {
     const Term *t = b->term;
     Sources     from;
@@ -216,6 +234,7 @@ static void run_block(const Product *p, const Block *b, int first, const Place *
     if (c1 > t->c0 + t->c) c1 = t->c0 + t->c;
     if (c0 >= c1) return;
     find_sources(from, p, b, row, rows);
+    if (copy) copy_sources(from, copy, b, rows);
     for (int c = c0; c < c1; c += NR) {
         Columns k = { p->op, first, c, smaller(c + NR, c1) };
         make_panel(panel, b, c - t->c0, k.end - c);
@@ -227,13 +246,13 @@ static void run_block(const Product *p, const Block *b, int first, const Place *
     }
 }
 
-static void run_tile(const Product *p, size_t row, int rows, int c0, int c1)
+static void run_tile(const Product *p, size_t row, int rows, int c0, int c1, float *copy)
 {
     Place place[ROWS];
     int   first = 1;
     find_places(place, p, row, rows);
     for (int t = 0; t < p->terms; t++)
-        for (Block b = { .term = &p->term[t] }; next_block(&b); first = 0) run_block(p, &b, first, place, row, rows, c0, c1);
+        for (Block b = { .term = &p->term[t] }; next_block(&b); first = 0) run_block(p, &b, first, place, row, rows, c0, c1, t ? NULL : copy);
     if (!first) return;
     for (int c = c0; c < c1; c += NR) {                 /* no tap reaches these pixels */
         static const float none[MR * NR];
@@ -242,14 +261,25 @@ static void run_tile(const Product *p, size_t row, int rows, int c0, int c1)
     }
 }
 
+static int    slots_of(Tiles tiles) { return smaller(tiles.down * tiles.across, SLOTS); }
+static size_t copy_size(Tiles tiles) { return (size_t)(tiles.groups * MR) * COPY_LD; }
+
+size_t NAME(product_need)(const Product *p)
+{
+    Tiles tiles = tiles_of(p);
+    return is_copied(p) ? (size_t)slots_of(tiles) * copy_size(tiles) * sizeof(float) : 0;
+}
+
 void NAME(product)(const Product *p)
 {
     Tiles tiles = tiles_of(p);
-    int   c = p->op->y[0].c, tasks = tiles.down * tiles.across;
+    int   c = p->op->y[0].c, tasks = tiles.down * tiles.across, slots = slots_of(tiles);
 #pragma omp parallel for schedule(dynamic) if (tasks > 1 && products_of(p) > PARALLEL_PRODUCTS)
-    for (int task = 0; task < tasks; task++) {
-        size_t row = (size_t)(task / tiles.across) * (size_t)(tiles.groups * MR);
-        int    c0 = task % tiles.across * tiles.panels * NR;
-        run_tile(p, row, (int)at_most((size_t)(tiles.groups * MR), tiles.rows - row), c0, smaller(c, c0 + tiles.panels * NR));
-    }
+    for (int slot = 0; slot < slots; slot++)
+        for (int task = slot; task < tasks; task += slots) {
+            size_t row = (size_t)(task / tiles.across) * (size_t)(tiles.groups * MR);
+            int    rows = (int)at_most((size_t)(tiles.groups * MR), tiles.rows - row), c0 = task % tiles.across * tiles.panels * NR;
+            float *copy = is_copied(p) ? (float *)p->op->scratch + (size_t)slot * copy_size(tiles) : NULL;
+            run_tile(p, row, rows, c0, smaller(c, c0 + tiles.panels * NR), copy);
+        }
 }

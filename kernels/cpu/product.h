@@ -5,7 +5,7 @@
  *
  *   y[r,c] += scale sum over taps (u,v), over k of x[n, p step + down(u), q step + across(v), k] w(u,v)[k,c]       outside x: 0
  *
- * Nothing is gathered: the inner loop takes a pointer a row (Dukhan 2019, "The indirect convolution algorithm"). Only w is rearranged, a panel of up to KC by
+ * Little is gathered: the inner loop takes a pointer a row (Dukhan 2019, "The indirect convolution algorithm"). Only w is rearranged, a panel of up to KC by
  * NR at a time, for some 400 rows: transposed, widened from f16 or bf16, and scaled on the way. */
 #ifndef CPU_PRODUCT_H
 #define CPU_PRODUCT_H
@@ -33,5 +33,6 @@ typedef struct {
     Term      term[1 + MAX_SEG];
 } Product;
 
-void NAME(product)(const Product *p);
+void   NAME(product)(const Product *p);
+size_t NAME(product_need)(const Product *p);            /* bytes of op->scratch */
 #endif

@@ -1,11 +1,11 @@
 #include "cpu.h"
 
 const Entry NAME(cpu_table)[OP_COUNT] = {
-    [OP_LINEAR] = { NAME(linear), NULL },
-    [OP_LINEAR_DX] = { NAME(linear_dx), NULL },
+    [OP_LINEAR] = { NAME(linear), NAME(linear_need) },
+    [OP_LINEAR_DX] = { NAME(linear_dx), NAME(linear_dx_need) },
     [OP_LINEAR_DW] = { NAME(linear_dw), NAME(linear_dw_need) },
-    [OP_CONV] = { NAME(conv), NULL },
-    [OP_CONV_DX] = { NAME(conv_dx), NULL },
+    [OP_CONV] = { NAME(conv), NAME(conv_need) },
+    [OP_CONV_DX] = { NAME(conv_dx), NAME(conv_dx_need) },
     [OP_CONV_DW] = { NAME(conv_dw), NAME(conv_dw_need) },
     [OP_SUM] = { NAME(sum), NAME(sum_need) },
     [OP_NORM] = { NAME(norm), NAME(norm_need) },
