@@ -5,26 +5,24 @@
  * Shapes have been through op_check; activations are f32. */
 #ifndef CPU_CPU_H
 #define CPU_CPU_H
+#include "entry.h"
 #include "isa.h"
-#include "ops/ops.h"
 
-typedef struct {
-    int (*run)(const Op *);
-    size_t (*need)(const Op *);                         /* NULL: none */
-} Entry;
 extern const Entry NAME(cpu_table)[OP_COUNT];
 
 #define RUN(stem)  int NAME(stem)(const Op *op)
 #define NEED(stem) size_t NAME(stem##_need)(const Op *op)
 RUN(linear); RUN(linear_dx); RUN(linear_dw);
 RUN(conv); RUN(conv_dx); RUN(conv_dw);
+RUN(conv_transform); RUN(conv_dx_transform);
 RUN(norm); RUN(norm_dx); RUN(norm_dw);
 RUN(attn); RUN(attn_dx);
 RUN(act); RUN(act_dx); RUN(geglu); RUN(geglu_dx);
 RUN(sum); RUN(up2); RUN(up2_dx); RUN(embed); RUN(embed_dw); RUN(copy); RUN(add); RUN(mul); RUN(dropout); RUN(fill);
 RUN(loss);
 RUN(sumsq); RUN(update);
-NEED(linear); NEED(linear_dx); NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw); NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
+NEED(linear); NEED(linear_dx); NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(conv_dw);
+NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
 
 /* Less is done sooner than a second thread is woken: elements of a loop, products of a sum. Which loops share threads changes no bit. */
 enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 18 };

@@ -1,15 +1,12 @@
 #include "set.h"
 #include "base/err.h"
+#include "entry.h"
 #include "ops/host.h"
 #include <stdio.h>
 #include <string.h>
 
 /* The one file of this room that is compiled once: it knows all levels, and asks the processor. CPU_LEVELS, from the Makefile: LEVEL(avx512) LEVEL(avx2)
  * LEVEL(base), best first. */
-typedef struct {
-    int (*run)(const Op *);
-    size_t (*need)(const Op *);
-} Entry;
 #define LEVEL(level) extern const Entry cpu_table_##level[OP_COUNT];
 CPU_LEVELS
 #undef LEVEL
@@ -31,6 +28,8 @@ static int run(Set *set, const Op *op)
     return table_of(set)[op->kind].run(op);
 }
 
+static int transform(const Set *set, const Op *op) { return table_of(set)[op->kind].transform ? table_of(set)[op->kind].transform(op) : 0; }
+
 /* Weights are rearranged a panel at a time, where they are used: 400 rows pay for it (product.c), and nothing is kept twice. */
 static size_t pack(Set *set, Weight *w, void *dst)
 {
@@ -46,7 +45,7 @@ static int   download(Set *set, Tensor host, Tensor src) { return (void)set, hos
 static int   sync_set(Set *set) { return (void)set, 0; }
 
 #define LEVEL(level) \
-    { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL }, #level, cpu_table_##level },
+    { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, transform }, #level, cpu_table_##level },
 static CpuSet sets[] = { CPU_LEVELS };
 #undef LEVEL
 enum { SETS = sizeof sets / sizeof *sets };
