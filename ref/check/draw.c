@@ -24,7 +24,8 @@ int dim(Case *c, int most)
 {
     if (c->given) return *c->given++;
     static const int sizes[] = { 1,  1,  2,  3,  4,  5,  7,   8,   11,  13,  15,  16,  17,  20,  24,  31,  32,  33,  40,  47, 61,
-                                 63, 64, 65, 77, 96, 127, 128, 129, 160, 251, 255, 256, 257, 320, 384, 509, 512, 513, 768, 1280 };
+                                 63, 64, 65, 77, 96, 127, 128, 129, 160, 251, 255, 256, 257, 320, 384, 509, 512, 513, 768, 1280,
+                                 2560, 4097, 5120 };
     int n = 0;
     while (n < (int)(sizeof sizes / sizeof *sizes) && sizes[n] <= most && sizes[n] <= c->left) n++;
     int size = sizes[below(c, n > 0 ? n : 1)], other = sizes[below(c, n > 0 ? n : 1)];
