@@ -18,7 +18,7 @@ static int refused(Set *set, const Op *op, const char *what)
     return set->run(set, op) ? 0 : err("%s was refused by op_check, yet run", what);
 }
 
-/* Every present tensor: one dimension too long, of a wrong type, absent. `fixed` lists role:dimensions, with ? after a role that may be absent. */
+/* Every present tensor: one dimension too long or 0, of a wrong type, absent. `fixed` lists role:dimensions, with ? after a role that may be absent. */
 static int refuse_tensors(const Op *op, Set *set, const char *fixed)
 {
     static const char letters[] = "nhwc";
@@ -32,13 +32,15 @@ static int refuse_tensors(const Op *op, Set *set, const char *fixed)
         Op bad = *op;
         Tensor *t = op_tensor(&bad, k);
         if (!t->p && optional) continue;
-        for (int d = 0; d < 4; d++) {
-            if (!strchr(dims, letters[d])) continue;
+        for (int spoil = 0; spoil < 8; spoil++) {                /* each dimension 0, and, where others fix it, too long */
+            int d = spoil / 2, far = spoil % 2 ? FAR : 0;
+            if (far && !strchr(dims, letters[d])) continue;
             bad = *op;
-            *(d == 0 ? &t->n : d == 1 ? &t->h : d == 2 ? &t->w : &t->c) += FAR;
+            int *size = d == 0 ? &t->n : d == 1 ? &t->h : d == 2 ? &t->w : &t->c;
+            *size = far ? *size + far : 0;
             if (t->ld < (size_t)t->c) t->ld = (size_t)t->c;
             if (t->img < (size_t)t->h * (size_t)t->w * t->ld) t->img = (size_t)t->h * (size_t)t->w * t->ld;
-            snprintf(what, sizeof what, "%s with %c + %d", role, letters[d], FAR);
+            snprintf(what, sizeof what, far ? "%s with %c + %d" : "%s with %c = %d", role, letters[d], far);
             if (refused(set, &bad, what)) return -1;
         }
         bad = *op, t->type = T_U8;
