@@ -5,7 +5,7 @@
  *
  * An edit turns an operator into its neighbour (+ and -, * and /, < and <=, == and !=, && and ||, +=, -=), a whole number into the next, a fraction into one a
  * hundredth larger, a dimension or a stride into another (.h into .w, .ld into .img). Left alone is what changes no result by construction: comments, strings,
- * the preprocessor and pragmas, the -1 of a failure, and lines that only share out work (PARALLEL_..., chunks, strips, spans, lanes, tiles).
+ * the preprocessor and pragmas, a failure's -1 and the words of its message, and lines that only share out work (PARALLEL_..., chunks, strips, spans, lanes, tiles).
  *
  * In this house a binary operator has a blank on either side, which tells it from a sign, a pointer or an address. */
 #include <ctype.h>
@@ -99,6 +99,7 @@ static void scan(const char *file)
             for (at++; text[at] && text[at] != quote; at++) at += text[at] == '\\';
             continue;
         }
+        if (!strncmp(text + at, "err(\"", 5)) skip_line = line;  /* what a message says */
         if (skip_line == line) continue;
         if (isdigit((unsigned char)text[at])) {
             if (at && (is_word((unsigned char)text[at - 1]) || text[at - 1] == '.')) continue;
