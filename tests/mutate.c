@@ -5,7 +5,8 @@
  *
  * An edit turns an operator into its neighbour (+ and -, * and /, < and <=, == and !=, && and ||, +=, -=), a whole number into the next, a fraction into one a
  * hundredth larger, a dimension or a stride into another (.h into .w, .ld into .img). Left alone is what changes no result by construction: comments, strings,
- * the preprocessor and pragmas, a failure's -1 and the words of its message, and lines that only share out work (PARALLEL_..., chunks, strips, spans, lanes, tiles).
+ * the preprocessor and pragmas, a failure's -1 and the words of its message, and lines that only share out work (PARALLEL_..., chunks, strips, spans, lanes,
+ * tiles).
  *
  * In this house a binary operator has a blank on either side, which tells it from a sign, a pointer or an address. */
 #include <ctype.h>

@@ -120,8 +120,32 @@ static void misuse(void)
         { SAMPLE "--prompt x --output_dir @/out --lora @/note.txt", 1, "note.txt: " },
         { SAMPLE "--from_file @/nothing --output_dir @/out", 1, "/nothing: " },
         { "sample @/nothing --prompt x --output_dir @/out", 1, "/nothing: " },
+        { "selftest --op cnv", 1, "no op is called cnv" },
+        { "selftest --bench --op cnv --set nought", 1, "nought" },
+        { "selftest --set nought", 1, "nought" },
+        { "selftest --cases 0", 2, "--cases" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) check_refused(cases[k].words, cases[k].status, cases[k].text);
+}
+
+/* ---- the checks of the ops ---- */
+
+static void self_test(void)
+{
+    static const struct { const char *words, *text; } cases[] = {
+        { "selftest --op attn --cases 6", "ok - attn: 6 cases\n1..1\n" },
+        { "selftest --set ref16 --against ref --op norm --cases 3 --seed 9", "ok - norm: 3 cases\n1..1\n" },
+        { "selftest --repeat --op conv --cases 5", "ok - conv: 5 cases\n1..1\n" },
+        { "selftest --full --op embed", "ok - embed: 1 case\n1..1\n" },
+        { "selftest --op linear --case 7", "ok - linear: 1 case\n1..1\n" },
+        { "selftest --list", "--full --op conv --case 0" },
+        { "selftest --bench --op act --case 3 --threads 1", "ref, 1 thread;" },
+        { "selftest --bench --op act --case 3 --threads 1 --against ref64", "ref64 / ref" },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const Said *said = sdlora(cases[k].words);
+        check(said->status == 0 && !*said->err && strstr(said->out, cases[k].text), "sdlora %s", cases[k].words);
+    }
 }
 
 /* ---- training ---- */
@@ -333,6 +357,7 @@ int main(int argc, char **argv)
     killed();
     disk_trouble();
     planning();
+    self_test();
     pictures();
     tools();
     return cli_close();
