@@ -7,7 +7,7 @@ tree=build/mutate; log=$tree/log
 files=$(ls ref/ops/*.c | grep -vE 'gemm|set_|ops.c')
 export OMP_NUM_THREADS=2 GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}" CMOCKA_MESSAGE_OUTPUT=TAP
 rm -rf $tree; mkdir -p $tree
-cp -R Makefile ref tests $tree; ln -s ../../golden $tree/golden
+cp -R Makefile ref kernels tests $tree; ln -s ../../golden $tree/golden
 cc -std=c11 -O1 -o $tree/mutate tests/mutate.c || exit 1
 
 build() { make -s -C $tree B=build OPT=-O1 CFLAGS=-g0 "build/$1" >$log 2>&1; }
