@@ -6,7 +6,7 @@
 
 void help_overview(FILE *out)
 {
-    fprintf(out, "sdlora %s - trains and samples Stable Diffusion 1.x LoRA models, in plain C\n"
+    fprintf(out, "sdlora %s - trains and samples Stable Diffusion 1.x and 2.x LoRA models, in plain C\n"
                  "\n"
                  "A LoRA is a small file that teaches a large picture model one thing more: a character, a style.\n"
                  "\n"

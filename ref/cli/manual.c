@@ -83,7 +83,7 @@ void manual_page(FILE *out)
     fputs(".\\\" made by `sdlora docs \\-\\-man`\n"
           ".TH SDLORA 1 \"\" \"sdlora " SDLORA_VERSION "\" \"User Commands\"\n"
           ".SH NAME\n"
-          "sdlora \\- trains and samples Stable Diffusion 1.x LoRA models\n"
+          "sdlora \\- trains and samples Stable Diffusion 1.x and 2.x LoRA models\n"
           ".SH SYNOPSIS\n", out);
     for (int k = 0; all_commands[k]; k++) {
         fprintf(out, "%s.B sdlora %s\n", k ? ".br\n" : "", all_commands[k]->name);

@@ -1,4 +1,4 @@
-/* unet.h - the denoising U-Net of Stable Diffusion 1.x (Rombach et al. 2022; diffusers' UNet2DConditionModel), of any size.
+/* unet.h - the denoising U-Net of Stable Diffusion (Rombach et al. 2022; diffusers' UNet2DConditionModel), of any size.
  *
  * Levels from fine to coarse; each has residual blocks, on some levels each followed by a transformer that looks at the text. On the way down the state
  * before, between and behind the blocks is kept; on the way up each block reads it beside its own input. The state is written straight into the concatenation
