@@ -197,12 +197,12 @@ IN_TEXT = re.compile(r"layers\.\d+\.(self_attn|mlp)\.")
 
 class Lora:
     """The low-rank pairs of one network, put there by peft and known by kohya's names: y = W x + alpha/rank up(down(x))."""
-    def __init__(self, key, config, net, prefix, patterns):
+    def __init__(self, key, config, net, prefix, patterns, keep=True):
         targets, self.pairs, self.alphas = {}, {}, {}
         for path, m in net.named_modules():
             if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)) and any(p.search("." + path) for p in patterns):
                 targets[path] = config["conv"] if getattr(m, "kernel_size", (1, 1)) != (1, 1) else config["linear"]
-        self.plain, self.targets = copy.deepcopy(net), targets
+        self.plain, self.targets = copy.deepcopy(net) if keep else None, targets
         inject_adapter_in_model(LoraConfig(target_modules=list(targets), r=config["linear"][0], lora_alpha=config["linear"][1],
                                            rank_pattern={p: r for p, (r, _) in targets.items()}, alpha_pattern={p: a for p, (_, a) in targets.items()}), net)
         net.requires_grad_(False)
