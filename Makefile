@@ -145,9 +145,11 @@ test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B
 
-test-full: test ## the tests, and LoRA files exchanged with diffusers and peft: wants golden/requirements.txt; KOHYA=DIR, a checkout of sd-scripts, adds kohya; LORA=FILE one of cloneofsimo's
+# MODELS=DIR: the models of full size stay there. KOHYA=DIR: a checkout of sd-scripts, which then has to take our LoRA file. LORA=FILE: one of cloneofsimo's.
+test-full: test ## the tests, LoRA files exchanged with diffusers and peft, models of full size: golden/requirements.txt, 16 GB
 	$(PYTHON) golden/interop.py $(if $(KOHYA),--kohya $(KOHYA))
 	$(if $(LORA),$(PYTHON) golden/real_lora.py $(LORA))
+	$(PYTHON) golden/full.py $(if $(MODELS),--dir $(MODELS)) $(if $(wildcard share/tokenizer/vocab.json),--tokenizer share/tokenizer)
 test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
 	@sh tests/ci.sh

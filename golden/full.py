@@ -5,7 +5,8 @@
 
 Stable Diffusion 1.5 and 2.1 in their true shapes with random weights, rounded to F16, as a diffusers folder and as a single file. Compared are text states, a
 call of the U-Net at 512x512 and at 512x768, the autoencoder both ways, four steps of Euler with guidance and two LoRAs, and a training step: its loss and the
-gradients of the A and B of every module. Wants golden/requirements.txt, 16 GB of memory and 3 GB of disk for each model (kept in DIR, if it is given).
+gradients of the A and B of every module. A single file has to come back from `sdlora convert` as the folder, tensor for tensor. Wants
+golden/requirements.txt, 16 GB of memory and 8 GB of disk; models are kept in DIR, if it is given.
 
 Bounds, as in interop.py. Let d be the distance of torch's float32 run from its float64 run, which is what float32 rounding does to these nets. Distances are
 norms relative to that of the float64 result.
@@ -35,6 +36,7 @@ LORAS = {"one": 0.8, "two": -0.5}                      # and their weights
 PROMPT, NEGATIVE, CAPTION = "a quiet harbour at dawn, oil on canvas", "people", "a red boat"
 END = 49407                                            # CLIP's token; the one before it begins a prompt
 
+STEMS = dict(unet="diffusion_pytorch_model", vae="diffusion_pytorch_model", text_encoder="model")
 VAE = dict(latent_channels=4, block_out_channels=(128, 256, 512, 512), layers_per_block=2, norm_num_groups=32, scaling_factor=0.18215,
            down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4)
 MODELS = {
@@ -100,9 +102,9 @@ def write_model(folder, key, config, tokenizer):
     for name, net in nets.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         net.save_config(folder / name) if hasattr(net, "save_config") else net.config.save_pretrained(folder / name)
-        stem, prefix = ("model", "text_model.") if name == "text_encoder" else ("diffusion_pytorch_model", "")
-        save_file({prefix + n: make.draw_weight(f"{key} {name}", n, p.shape) for n, p in net.named_parameters()}, folder / name / f"{stem}.safetensors",
-                  {"format": "pt"})
+        prefix = "text_model." if name == "text_encoder" else ""
+        save_file({prefix + n: make.draw_weight(f"{key} {name}", n, p.shape) for n, p in net.named_parameters()},
+                  folder / name / f"{STEMS[name]}.safetensors", {"format": "pt"})
     write_tokenizer(folder / "tokenizer", config, tokenizer)
     Peers.schedule(config).save_pretrained(folder / "scheduler")
     make.write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
@@ -126,8 +128,7 @@ def original_names(folder, state):
 
 def write_single_file(path, folder):
     """The same numbers under the original program's names: fused rows, 1x1 convolutions in the autoencoder's attention, a last layer that nobody reads."""
-    stems = dict(unet="diffusion_pytorch_model", vae="diffusion_pytorch_model", text_encoder="model")
-    state, file = {part: load_file(folder / part / f"{stem}.safetensors") for part, stem in stems.items()}, {}
+    state, file = {part: load_file(folder / part / f"{stem}.safetensors") for part, stem in STEMS.items()}, {}
     for name, part, source, third in sorted(original_names(folder, state), key=lambda x: (x[0], x[3])):
         x = state[part][source]
         x = x[:, :, None, None] if ".mid.attn_1." in name and x.ndim == 2 else x
@@ -261,9 +262,9 @@ class Sdlora:
     def __init__(self, program, scratch):
         self.program, self.scratch = program, scratch
 
-    def run(self, *args):
-        done = subprocess.run([self.program.resolve(), *map(str, args), "--threads", str(torch.get_num_threads())], cwd=GOLDEN.parent, capture_output=True,
-                              text=True)
+    def run(self, *args, threads=True):
+        more = ["--threads", str(torch.get_num_threads())] if threads else []
+        done = subprocess.run([self.program.resolve(), *map(str, args), *more], cwd=GOLDEN.parent, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"full.py: sdlora {args[0]}: {done.stderr}")
 
@@ -272,10 +273,10 @@ class Sdlora:
         self.run(*args, "--dump", out, "--output_dir", out)
         return load_file(out / file)
 
-    def draw(self, model, which, height, steps, cfg, loras=(), *more):
+    def draw(self, model, which, height, steps, cfg, loras=()):
         named = [x for path, weight in loras for x in ("--lora", f"{path}:{weight}")]
         return self.dump(["sample", model, *named, "--prompt", PROMPT, "--negative_prompt", NEGATIVE, "--sampler_name", "Euler", "--scheduler", "uniform",
-                          "--steps", steps, "--cfg_scale", cfg, "--width", SIDE, "--height", height, "--seed", 1, "--set", which, *more], "00000.safetensors")
+                          "--steps", steps, "--cfg_scale", cfg, "--width", SIDE, "--height", height, "--seed", 1, "--set", which], "00000.safetensors")
 
     def train(self, model, which, data, lora):
         return self.dump(["train", "--pretrained_model_name_or_path", model, "--train_data_dir", data, "--network_weights", lora, "--network_dim", RANK,
@@ -284,6 +285,19 @@ class Sdlora:
 
 
 # ---- comparisons --------------------------------------------------------------------------------------------------------------------------
+
+def compare_single_file(table, key, folder, sdlora):
+    """sdlora's reader of single files gives every number of the folder, under its name there."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        file, back = pathlib.Path(scratch) / "model.safetensors", pathlib.Path(scratch) / "folder"
+        write_single_file(file, folder)
+        says = ["--v2", "--v_parameterization"] if MODELS[key]["prediction"] == "v_prediction" else []
+        sdlora.run("convert", file, back, "--to", "diffusers", *says, threads=False)
+        for part, stem in STEMS.items():
+            want, got = (load_file(root / part / f"{stem}.safetensors") for root in (folder, back))
+            differ = sum(name not in got or not torch.equal(x, got[name]) for name, x in want.items()) + len(got.keys() - want.keys())
+            table.row(key, f"single file: of {len(want)} tensors, {part}: differ", differ, "=", 0)
+
 
 def compare_sampling(table, key, folder, sdlora, loras):
     dump = sdlora.draw(folder, "ref", SIDE, STEPS, CFG, loras)
@@ -305,20 +319,9 @@ def compare_sampling(table, key, folder, sdlora, loras):
             table.row(key, "what the LoRAs do to it", distance(exact["plain"], exact["first"][1:]), ">=", WORK * d)
 
 
-def compare_single_file(table, key, folder, sdlora, want):
-    """The same call of the same model gives the same bits."""
-    file = folder.parent / f"{key}.safetensors"
-    write_single_file(file, folder)
-    says = ["--tokenizer", folder / "tokenizer"] + (["--v2", "--v_parameterization"] if MODELS[key]["prediction"] == "v_prediction" else [])
-    got = sdlora.draw(file, "ref", TALL, 1, 1, (), *says)
-    table.row(key, "values that differ, single file", sum(name not in got or not torch.equal(x, got[name]) for name, x in want.items()), "=", 0)
-    file.unlink()
-
-
 def compare_call(table, key, folder, sdlora):
     """torch is given the text states of ref64."""
     dumps = {which: sdlora.draw(folder, which, TALL, 1, 1) for which in ("ref", "ref64")}
-    compare_single_file(table, key, folder, sdlora, dumps["ref"])
     single, exact = both(folder, MODELS[key], lambda peers: peers.call(dumps["ref64"]))
     table.distances(key, f"U-Net {SIDE}x{TALL}", single, exact, {which: dump["sample.0.output"] for which, dump in dumps.items()})
 
@@ -385,6 +388,7 @@ def compare(table, key, root, sdlora, tokenizer):
         write_model(folder, key, config, tokenizer)
     loras, lora = lora_files(root, key, config)
     write_picture(data)
+    compare_single_file(table, key, folder, sdlora)
     compare_sampling(table, key, folder, sdlora, loras)
     compare_call(table, key, folder, sdlora)
     compare_training(table, key, folder, sdlora, lora, data)
