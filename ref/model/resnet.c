@@ -16,8 +16,11 @@ static void resnet_unit(Tape *t, const void *self, Var *const *in, Var *y)
     const Resnet *r = self;
     Var          *x = in[0];
     Var          *row = r->has_time ? nn_layer(t, &r->time, in[1], NULL, NULL, NULL) : NULL;
-    Var          *h = nn_layer(t, &r->conv1, nn_norm(t, &r->norm1, x), NULL, row, NULL);
-    Var          *skip = r->has_shortcut ? nn_layer(t, &r->shortcut, x, NULL, NULL, NULL) : x;
+    Var          *h = tape_like(t, x, r->conv1.w.t.n);
+    size_t        mark = tape_mark(t);
+    nn_layer(t, &r->conv1, nn_norm(t, &r->norm1, x), h, row, NULL);
+    tape_drop(t, mark);
+    Var *skip = r->has_shortcut ? nn_layer(t, &r->shortcut, x, NULL, NULL, NULL) : x;
     nn_layer(t, &r->conv2, nn_norm(t, &r->norm2, h), y, NULL, skip);
 }
 

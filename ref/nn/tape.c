@@ -112,6 +112,12 @@ Tensor tape_temp(Tape *t, Type type, int n, int h, int w, int c)
     return x;
 }
 
+size_t tape_mark(const Tape *t) { return arena_mark(&t->arena); }
+void   tape_drop(Tape *t, size_t mark)
+{
+    if (!t->recording) arena_reset(&t->arena, mark);
+}
+
 void tape_run(Tape *t, Op op)
 {
     if (t->failed) return;

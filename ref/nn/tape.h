@@ -83,6 +83,10 @@ void tape_name(Tape *t, const Var *v, const char *format, ...) __attribute__((fo
 void   tape_run(Tape *t, Op op);                        /* gives scratch and runs it */
 Tensor tape_temp(Tape *t, Type type, int n, int h, int w, int c);   /* bottom memory, gone at the next reset to a mark */
 
+/* What was made since the mark is not read again on the way forward: it is given back at once, but where the way back will want it. */
+size_t tape_mark(const Tape *t);
+void   tape_drop(Tape *t, size_t mark);
+
 /* y was computed from x[0..n) (NULLs allowed); trainable: by something that is. Sets y->needs_grad and, when recording, returns a node to fill, else NULL. */
 Node *tape_record(Tape *t, void (*back)(Tape *, Node *), Var *y, Var *const *x, int n, int trainable);
 
