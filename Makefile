@@ -116,7 +116,7 @@ $B/share_places.inc: FORCE
 PACKAGES    := gcc g++ libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo cuda test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
+.PHONY: all help deps demo cuda facts test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -138,6 +138,9 @@ tests: $B/sdlora $B/score $(if $(ONLY),$(patsubst %,$B/%,$(filter-out %.sh,$(ONL
 cuda: ## compile the CUDA set for an sm_75 card: objects under build/
 	@if command -v $(NVCC) >/dev/null; then $(MAKE) --no-print-directory -s $(KERNELS:%.cu=$B/%.o); \
 	else echo "cuda: skipped, there is no $(NVCC): install the CUDA Toolkit, 12 or later, or set NVCC=/path/to/nvcc"; fi
+facts: ## kernels/cuda/FACTS: registers, shared memory, occupancy, tensor-core share of every kernel
+	@$(MAKE) --no-print-directory -s -j2 $B/emu/plain/checkops
+	@NVCC='$(NVCC)' NVCCFLAGS='$(NVCCFLAGS)' sh kernels/cuda/facts.sh $B
 test-emu: deps ## the CUDA set on the CPU emulator, in six orders, and once more with every access looked at
 	@$(MAKE) --no-print-directory -s -j2 $(foreach v,plain $(if $(SAN),,race),$(EMU_TESTS:%=$B/emu/$v/%))
 	@LIST=tests/LIST-emu sh tests/run.sh $B

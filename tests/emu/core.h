@@ -131,6 +131,7 @@ const Pending *pending_at(const void *p);
 /* ---- reports ---- */
 
 void place_of(char *text, size_t size, const void *pc); /* FILE:LINE of code, with what it was inlined into */
+bool symbol_of(char *text, size_t size, const void *function);   /* its name as the linker knows it */
 void report(const char *where, const char *format, ...) __attribute__((format(printf, 2, 3)));      /* counted: the program then exits with 66 */
 void warn(Site site, const char *format, ...) __attribute__((format(printf, 2, 3)));                /* not counted */
 void watch_faults();                                    /* from now on a fault in device memory is told with file and line */

@@ -80,7 +80,7 @@ void report(const char *where, const char *format, ...)
 /* ---- lines ---- */
 
 /* addr2line takes addresses as they stand in the file: those of a position-independent one start at 0. */
-static FILE *ask_lines(const void *pc)
+static FILE *ask_lines(const void *pc, const char *options)
 {
     Dl_info info;
     char    command[1024], path[512];
@@ -91,8 +91,17 @@ static FILE *ask_lines(const void *pc)
     bool      own = !strchr(info.dli_fname, '/') || !strncmp(info.dli_fname, "./", 2) || info.dli_fname[0] != '/';
     if (own && length > 0) path[length] = 0;
     else snprintf(path, sizeof path, "%s", info.dli_fname);
-    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%zx 2>/dev/null", path, (size_t)((uintptr_t)pc - base));
+    snprintf(command, sizeof command, "addr2line %s -e '%s' 0x%zx 2>/dev/null", options, path, (size_t)((uintptr_t)pc - base));
     return popen(command, "r");
+}
+
+bool symbol_of(char *text, size_t size, const void *function)
+{
+    FILE *lines = ask_lines(function, "-f");
+    bool  found = lines && fgets(text, (int)size, lines) && *text != '?';
+    text[found ? strcspn(text, "\n") : 0] = 0;
+    if (lines) pclose(lines);
+    return found;
 }
 
 /* The innermost line that is not the emulator's own, then the lines it was inlined at. */
@@ -100,7 +109,7 @@ void place_of(char *text, size_t size, const void *pc)
 {
     char   line[600], folder[512];
     size_t used = 0;
-    FILE  *lines = ask_lines((const char *)pc - 1);
+    FILE  *lines = ask_lines((const char *)pc - 1, "-i");
     if (!getcwd(folder, sizeof folder)) folder[0] = 0;
     *text = 0;
     while (lines && fgets(line, sizeof line, lines)) {

@@ -130,6 +130,28 @@ static cudaError_t check_launch(const Call *c)
     return cudaSuccess;
 }
 
+/* EMU_LAUNCHES=FILE: at the end a line for each kernel, its name as the linker knows it and the most threads and shared bytes it was launched with. */
+static std::map<const void *, std::pair<size_t, size_t>> &launched()
+{
+    static auto *map = new std::map<const void *, std::pair<size_t, size_t>>;
+    return *map;
+}
+static void tell_launches()
+{
+    FILE *f = fopen(getenv("EMU_LAUNCHES"), "a");
+    char  name[4096];
+    for (auto &entry : launched())
+        if (f && symbol_of(name, sizeof name, entry.first)) fprintf(f, "%s %zu %zu\n", name, entry.second.first, entry.second.second);
+    if (!f || fclose(f)) perror(getenv("EMU_LAUNCHES"));
+}
+static void note_launch(const Call *c)
+{
+    static const bool on = getenv("EMU_LAUNCHES") && !atexit(tell_launches);
+    if (!on) return;
+    auto &most = launched()[c->kernel];
+    most.first = std::max(most.first, (size_t)c->threads.x * c->threads.y * c->threads.z), most.second = std::max(most.second, c->shared);
+}
+
 void launch(Call *call, cudaStream_t stream)
 {
     std::shared_ptr<Call> kept(call);
@@ -138,6 +160,7 @@ void launch(Call *call, cudaStream_t stream)
         set_error(error);
         return;
     }
+    note_launch(call);
     submit(stream, { call->site, [kept] { run_blocks(kept.get()), memory_check(kept->name, kept->site); }, 0, nullptr, 0 });
 }
 
