@@ -22,7 +22,6 @@ verdict "nothing is left to do or commented out" "$(grep -nE '\<(TODO|FIXME|XXX)
 verdict "no code above the table of sets knows which set runs" "$(grep -nE '#if.*(CUDA|WITH_|SET_)' $(find ref -name '*.[ch]') | grep -v '^ref/ops/ops.c:')"
 verdict "every header opens with what it is" "$(for h in $(find ref kernels -name '*.h'); do head -n 1 "$h" | grep -q "^/\* $(basename "$h") - " || echo "$h"; done)"
 verdict "every test is in tests/LIST" "$(for t in tests/unit_*.c tests/*/main.c; do n=$(basename "${t%/main.c}" .c); grep -qE "^$n( |\$)" tests/LIST || echo "$n"; done)"
-verdict "kernels/cuda/FACTS is of these kernels, and none spills" "$(sh kernels/cuda/facts.sh --check)"
 pages=$(ls README.md CONTRIBUTING.md CHANGELOG.md docs/*.md)
 missing() { # of `FILE:NAME` and `FILE` in the pages, those that are not there
     grep -oE '`(ref|kernels|tests|golden|bench|docs)/[A-Za-z0-9_./-]*(:[A-Za-z0-9_]+)?`' $pages | tr -d '`' | while IFS=: read -r page file name; do

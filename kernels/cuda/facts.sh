@@ -4,7 +4,7 @@
 #   facts.sh --check    says what in the table is not of these sources, or spills: wants neither
 cd "$(dirname "$0")" || exit 1
 table=FACTS
-hash_of() { cat dev.h "$1" | sha256sum | cut -c1-16; }
+hash_of() { cat ./*.h "$1" | sha256sum | cut -c1-16; }
 files() { grep -l '^KERNEL\|> KERNEL' ./*.cu | sed 's|^\./||'; }
 
 if [ "$1" = --check ]; then
@@ -25,7 +25,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 # Threads and shared memory of a kernel are known where it is launched: checkops on the emulator tells.
 launches_of() { # file.cu
     ops=$(sed -n 's/^RUN(\([a-z0-9_]*\)).*/\1/p' "$1")
-    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --cases 40 >/dev/null); done
+    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --cases 24 >/dev/null); done
     touch "$work/launches"
     sort -u "$work/launches"
 }
@@ -43,8 +43,10 @@ facts_of() { # file.cu
 
 cat >"$work/new" <<'END'
 # What nvcc makes of each kernel for sm_75 (RTX 20). `make facts` writes this table; `make test` is red when it is not of these sources.
-#   threads, shared   of the largest block that checkops launches, shared memory in bytes          registers, spills   a thread (spills: local loads, stores)
-#   occupancy         of an SM's 32 warps, by threads, registers and shared memory                 code                instructions in all
+#   threads, shared   of the largest block that checkops launches, shared memory in bytes; -: it launches none
+#   registers, spills   of a thread; spills: instructions that load from or store to local memory
+#   occupancy         of an SM's 32 warps, by threads, registers and shared memory
+#   code              instructions in all
 #   loop              instructions of the main loop: the one with most tensor-core instructions (HMMA.1688: 16x8x8), - for a kernel with none
 #   hmma, share       of them HMMA; at the tensor pipe's limit of one in 16 clocks a sub-core, a share above 1/16 can keep it busy
 #   shared/h, global/h    bytes that a warp moves to and from shared memory, and loads from device memory, for each HMMA of the loop
