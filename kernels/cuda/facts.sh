@@ -25,7 +25,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 # Threads and shared memory of a kernel are known where it is launched: checkops on the emulator tells.
 launches_of() { # file.cu
     ops=$(sed -n 's/^RUN(\([a-z0-9_]*\)).*/\1/p' "$1")
-    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --cases 24 >/dev/null); done
+    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --cases 12 >/dev/null); done
     touch "$work/launches"
     sort -u "$work/launches"
 }
@@ -52,13 +52,12 @@ cat >"$work/new" <<'END'
 #   shared/h, global/h    bytes that a warp moves to and from shared memory, and loads from device memory, for each HMMA of the loop
 kernel                                      threads registers shared spills occupancy  code  loop  hmma share shared/h global/h
 END
+update() { # file.cu: its part, kept or made anew, to standard output
+    if grep -q "^file $1 $(hash_of "$1")\$" $table 2>/dev/null; then awk -v file="$1" '$1 == "file" { on = $2 == file } on && NF' $table
+    else echo "facts: $1" >&2; echo "file $1 $(hash_of "$1")"; facts_of "$1"; fi
+}
 for f in $(files); do
-    if grep -q "^file $f $(hash_of "$f")\$" $table 2>/dev/null; then
-        awk -v file="$f" '$1 == "file" { on = $2 == file } on && NF' $table >"$work/part"
-    else
-        echo "facts: $f"
-        { echo "file $f $(hash_of "$f")"; facts_of "$f"; } >"$work/part" || exit 1
-    fi
-    echo >>"$work/new"; cat "$work/part" >>"$work/new"
+    update "$f" >"$work/part" || exit 1
+    { echo; cat "$work/part"; } >>"$work/new"
 done
 mv "$work/new" $table
