@@ -1,6 +1,6 @@
 #!/bin/sh
 # Wrong versions of ref/ops, one edit each (tests/mutate.c), must be noticed: tests/mutate.sh [SEED [COUNT]], 100 of seed 1 unless said otherwise.
-# Quick tests come first, so most die in a second or two. At least 95 of 100 must; docs/numerics.md explains those of seeds 1 and 2 that do not.
+# Quick tests come first, so most die in a second or two. At least 95 of 100 must; docs/numerics.md explains the kinds that do not.
 cd "$(dirname "$0")/.." || exit 1
 seed=${1:-1}; wanted=${2:-100}
 tree=build/mutate; log=$tree/log

@@ -51,11 +51,11 @@ static void adamw(const Rule *r, Num *w, Num *m, Num *v, Num g)
     *w = stepped(r, *w, num_div(num_div(*m, r->bias1), num_add(num_sqrt(num_div(*v, r->bias2)), r->eps)));
 }
 
-/* Where b1 m + (1-b1) g is zero within its error, its sign may be any. */
+/* Where b1 m + (1-b1) g is zero within its error, its sign may be any; of zeros alone it is 0. */
 static void lion(const Rule *r, Num *w, Num *m, Num g)
 {
     Num c = average(r->b1, r->rest1, *m, g);
-    int unsure = c.e > 0 && fabs(c.v) <= c.e * NUM_U;
+    int unsure = fabs(c.v) <= c.e * NUM_U && (m->v != 0 || g.v != 0);
     *w = unsure ? num_any() : stepped(r, *w, num(c.v > 0 ? 1 : c.v < 0 ? -1 : 0));
     *m = average(r->b2, r->rest2, *m, g);
 }
@@ -77,6 +77,7 @@ void draw_update(Case *c)
     double *k = ctl.p;
     k[CTL_BAD] = bad, k[CTL_BIAS1] = 0.25, k[CTL_BIAS2] = 0.0625;
     if (below(c, 3) == 0) k[CTL_CLIP] = 0;
+    for (int j = below(c, 5); j < count; j += 5) ((double *)m.p)[j] = ((double *)g.p)[j] = 0;           /* weights that nothing has moved */
     if (bad)
         for (int j = 0; j < count; j++) ((double *)work.p)[j] = 0.5;
     c->op = op_update(w, m, v, work, g, ctl, kind, group, 0.9, 0.99, 1e-8, below(c, 2) ? 0.01 : 0);
