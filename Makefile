@@ -22,7 +22,7 @@ KEY   := $(shell printf '%s' '$(CC) $(FLAGS) $(WARN) $(GEMM)$(WEBP)' | cksum | c
 B     := build/$(KEY)
 
 # Files of ref/ops that hold arithmetic are compiled twice, for float and for double (ref/ops/real.h); these hold none.
-PLAIN := ref/ops/ops.c ref/ops/host.c ref/ops/shape.c ref/ops/cost.c ref/ops/set_null.c ref/ops/set_f16.c
+PLAIN := $(addprefix ref/ops/,ops.c host.c shape.c cost.c set_null.c set_f16.c wrap.c trace.c trace_view.c)
 TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/gemm_$(strip $(GEMM)).c
 ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN) $(wildcard kernels/cuda/*.c) kernels/cpu/set.c
 KERNELS := $(wildcard kernels/cuda/*.cu)

@@ -101,6 +101,10 @@ int  check_not_finite(Case *c, Set *set);               /* a NaN or an infinity 
 int  check_refusals(Case *c, Set *set, const char *fixed);       /* every spoiled version of the case is refused; see refuse.c */
 void case_close(Case *c);
 
+/* May `got` be what the definition says, given units u of rounding, those of a set's arithmetic and of ours? *bound: by how much it may be off. */
+int    check_fits(double got, Num want, Type type, double u, double *bound);
+double check_roundoff(const Set *set);
+
 /* What linear and conv share: bias, row, res and segments of c->op, drawn (res may be y itself); and their terms of each output. */
 void draw_parts(Case *c);
 void sum_parts(const Case *c, Sum *s);

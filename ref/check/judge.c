@@ -38,9 +38,9 @@ static int compare_again(const Layout *l, const uint8_t *first, const uint8_t *a
     return 0;
 }
 
-/* May `got` be what the definition says, given e units u of rounding? An exact answer must be met but for the rounding to the output's type; any other may be
- * off by e u and a step of that type. Beyond the type's largest number there is only infinity. */
-static int fits(double got, Num want, Type type, double u, double *bound)
+/* An exact answer must be met but for the rounding to the output's type; any other may be off by e u and a step of that type. Beyond the type's largest
+ * number there is only infinity. */
+int check_fits(double got, Num want, Type type, double u, double *bound)
 {
     double space;
     *bound = want.e > 0 ? want.e * u + step(type, want.v) : 0;
@@ -51,7 +51,7 @@ static int fits(double got, Num want, Type type, double u, double *bound)
     return isinf(got) && got == type_get(type, &space, 0);
 }
 
-static double roundoff(const Set *set) { return step(set->acc, 1) / 2 + DBL_EPSILON / 2; }      /* the set's arithmetic and ours */
+double check_roundoff(const Set *set) { return step(set->acc, 1) / 2 + DBL_EPSILON / 2; }
 
 static int compare_want(const Case *c, const Layout *l, const uint8_t *after, const double *transformed)
 {
@@ -65,7 +65,7 @@ static int compare_want(const Case *c, const Layout *l, const uint8_t *after, co
             if (isnan(want.v) && want.e == 0) continue; /* num_any */
             CHECK(isfinite(want.v) && isfinite(want.e), "%s: the definition of y%d[%zu] gives %g +- %g u", op_name(l->op.kind), k, j, want.v, want.e);
             if (k == 0 && transformed) want.e += transformed[j];
-            if (!fits(got, want, y.type, roundoff(l->set), &bound)) return err("y%d[%zu] = %.9g, want %.9g +- %.2g", k, j, got, want.v, bound);
+            if (!check_fits(got, want, y.type, check_roundoff(l->set), &bound)) return err("y%d[%zu] = %.9g, want %.9g +- %.2g", k, j, got, want.v, bound);
         }
     }
     return 0;

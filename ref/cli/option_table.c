@@ -171,6 +171,12 @@ static const Option train_options[] = {
       .more = "A file a step, for study and for comparing with other programs: what was drawn, the text states, the noisy latents, the UNet's blocks, the "
               "loss, the gradients, the LoRA before and after. Names and shapes: docs/formats.md. The run stays the same to the last bit." },
     { AT(dump_steps), .kind = OPT_INT, .value = "1", .low = 1, .high = 10000, .help = "Steps of which --dump writes a file" },
+    { AT(trace), .kind = OPT_TEXT, .word = "FILE", .help = "Time every operation: FILE.txt has tables, FILE.svg a flame graph",
+      .more = "By operation and by module, sorted by time, with GFLOP/s and GB/s; the graph is for a browser, where boxes tell more under the mouse. Try it "
+              "with --max_train_steps 20." },
+    { AT(shadow), .kind = OPT_TEXT, .word = "SET", .help = "Run each operation on this set as well, and stop at the first that differs",
+      .more = "Beyond what rounding explains, that is, on the very numbers of the run; the message names operation, module and element. SET must hold what "
+              "--set computes with: --set ref16 --shadow ref64. It is slow: some seconds a step on the demo's model, hours on SD 1.5." },
 
     { .group = "Settings" },
     { AT(config_file), .alias = "config", .kind = OPT_SETTINGS, .help = "Take options from this TOML file",
@@ -302,6 +308,7 @@ static const Option sample_options[] = {
     { AT(dump), .kind = OPT_TEXT, .word = "DIR", .help = "Write all that is computed to DIR",
       .more = "A file a batch: text states, noise, and of each step what goes into the UNet, what comes out, and the picture it believes in. Names and "
               "shapes: docs/formats.md. The pictures stay the same." },
+    { AT(trace), .kind = OPT_TEXT, .word = "FILE", .help = "Time every operation: FILE.txt has tables, FILE.svg a flame graph" },
 };
 
 const Command sample_command = {

@@ -4,6 +4,7 @@
 #include "io/file.h"
 #include "io/grid.h"
 #include "lora/lora.h"
+#include "ops/trace.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,13 +223,16 @@ int gallery_run(const SampleConfig *config)
 {
     Gallery g = { .config = config };
     ModelSource source = sample_config_source(config);
-    if (pipeline_open(&g.pipeline, &source, config->set)) return -1;
+    Set        *set = set_open(config->set), *trace = config->trace && set ? trace_open(set) : NULL;
+    if ((config->trace && !trace) || pipeline_open_on(&g.pipeline, &source, trace ? trace : set)) return trace_close(trace), -1;
     int status = plan(&g);
     if (!status) g.progress = progress_open("sample", 0, total_steps(&g));
     if (!status && config->compare) status = make_pass(&g, 0);
     if (!status) status = merge_loras(&g) || make_pass(&g, 1) ? -1 : 0;
     progress_close(&g.progress);
     if (!status && config->grid) status = save_grid(&g);
+    if (!status && trace) status = trace_write(trace, config->trace);
     gallery_close(&g);
+    trace_close(trace);
     return status;
 }

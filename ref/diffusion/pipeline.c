@@ -21,9 +21,11 @@ int pipeline_open_tokenizer(Pipeline *p)
     return 0;
 }
 
-int pipeline_open(Pipeline *p, const ModelSource *source, const char *set)
+int pipeline_open(Pipeline *p, const ModelSource *source, const char *set) { return pipeline_open_on(p, source, set_open(set)); }
+
+int pipeline_open_on(Pipeline *p, const ModelSource *source, Set *set)
 {
-    *p = (Pipeline){ .set = set_open(set) };
+    *p = (Pipeline){ .set = set };
     if (!p->set || checkpoint_open_source(&p->model, source, p->set)) return -1;
     const SchedulerConfig *c = &p->model.scheduler;
     size_t                 memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);    /* reserved, not used: pages cost when touched */

@@ -18,6 +18,7 @@ typedef struct {
 } Pipeline;
 
 int  pipeline_open(Pipeline *p, const ModelSource *source, const char *set);    /* 0, or -1 and err(); nothing is left to close */
+int  pipeline_open_on(Pipeline *p, const ModelSource *source, Set *set);        /* the same; set may be NULL: -1, err() as it was */
 void pipeline_close(Pipeline *p);
 
 /* The tokenizer alone, where the model is there, perhaps only described. 0, or -1 and err(). */

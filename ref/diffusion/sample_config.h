@@ -47,6 +47,7 @@ typedef struct {
     const char *set;                                    /* name of a kernel set */
     int         threads;                                /* 0: one a processor */
     const char *dump;                                   /* a folder for everything that is computed */
+    const char *trace;                                  /* where the time of each operation goes: TRACE.svg, TRACE.txt */
 } SampleConfig;
 
 /* Refuses what contradicts itself: -1 and err(). Once, after parsing. */

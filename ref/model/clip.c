@@ -73,6 +73,7 @@ Var *clip_forward(Tape *t, const Clip *clip, const Var *ids)
 {
     Tensor position = tensor_of(clip->position.p, clip->position.type, 1, 1, ids->t.w, clip->config.width);
     CHECK(ids->t.w <= clip->config.length, "%d tokens, %d positions", ids->t.w, clip->config.length);
+    tape_part(t, "text encoder");
     Var *x = nn_embed(t, ids, clip->token, position);
     for (int i = 0; i < clip->config.layers; i++) {
         Var *y = tape_like(t, x, x->t.c);

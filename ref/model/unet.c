@@ -271,6 +271,7 @@ static Var *up_level(Tape *t, const Unet *u, int b, Var *emb, Var *text, Kept *k
             resnet_forward(t, &l->resnet[j], x, emb, y);
         }
     }
+    if (l->has_resample) tape_module(t, l->resample.part[0].name);
     return l->has_resample ? nn_layer(t, &l->resample, nn_up2(t, y), coming(t, k, y, 2 * y->t.h, 2 * y->t.w, c), NULL, NULL) : y;
 }
 
@@ -287,6 +288,7 @@ Var *unet_forward(Tape *t, const Unet *u, Var *x, Var *sines, Var *text)
 {
     Kept k = { .n = 0 };
     coming_channels(&u->config, &k);
+    tape_part(t, "UNet");
     Var *time = nn_layer(t, &u->time2, nn_act(t, nn_layer(t, &u->time1, sines, NULL, NULL, NULL), ACT_SILU), NULL, NULL, NULL);
     tape_name(t, time, "time.emb");
     Var *emb = nn_act(t, time, ACT_SILU);               /* every residual block begins with it */

@@ -151,6 +151,7 @@ static Var *up_level(Tape *t, const VaeLevel *l, Var *x) { return run_level(t, u
 Var *vae_encode(Tape *t, const Vae *v, Var *x)
 {
     const VaeHalf *e = v->encoder;
+    tape_part(t, "autoencoder");
     x = plain(t, &e->conv_in, x);
     for (int i = 0; i < v->config.levels; i++) x = down_level(t, &e->level[i], x);
     x = plain(t, &e->conv_out, nn_norm(t, &e->norm_out, middle(t, &e->middle, x)));
@@ -162,6 +163,7 @@ Var *vae_encode(Tape *t, const Vae *v, Var *x)
 Var *vae_decode(Tape *t, const Vae *v, Var *x)
 {
     const VaeHalf *d = v->decoder;
+    tape_part(t, "autoencoder");
     if (v->config.post_quant) x = plain(t, &d->quant, x);
     x = middle(t, &d->middle, plain(t, &d->conv_in, x));
     for (int i = 0; i < v->config.levels; i++) x = up_level(t, &d->level[i], x);

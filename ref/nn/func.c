@@ -17,6 +17,7 @@ Var *nn_norm(Tape *t, const Norm *norm, Var *x)
     Var   *y = tape_like(t, x, x->t.c);
     int    g = norm->groups, h = g ? 1 : x->t.h, w = g ? 1 : x->t.w, c = g ? g : 1;
     Tensor mean = tape_temp(t, t->set->acc, x->t.n, h, w, c), rstd = tape_temp(t, t->set->acc, x->t.n, h, w, c);
+    tape_module(t, norm->name);
     Op     op = op_norm(y->t, mean, rstd, x->t, norm->gamma, norm->beta, g, norm->silu, norm->eps);
     tape_run(t, op);
     Node *node = tape_record(t, norm_back, y, &x, 1, 0);
@@ -117,6 +118,7 @@ Var *nn_loss(Tape *t, Var *pred, const Var *target, const Var *weight, Tensor ct
     int    acc;
     Var   *y = tape_new(t, t->set->acc, pred->t.n, 1, 1, 1);
     Tensor dpred = tape_grad(t, pred, &acc);
+    tape_part(t, "loss");
     CHECK(!acc, "one loss on one prediction, %d channels", pred->t.c);
     tape_run(t, op_loss(y->t, dpred, pred->t, target->t, weight->t, NONE, NONE, ctl, kind, share));
     return y;

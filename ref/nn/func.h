@@ -10,6 +10,7 @@ typedef struct {
     int    groups;                                      /* 0: layer norm */
     int    silu;
     double eps;
+    const char *name;                                   /* of gamma in the file; may be NULL */
 } Norm;
 
 Var *nn_norm(Tape *t, const Norm *norm, Var *x);

@@ -5,6 +5,12 @@ int layer_is_linear(const Layer *l) { return l->geometry.kernel == 1 && l->geome
 
 static double scale_of(const Adapter *a) { return a->alpha / a->rank; }
 
+static void at_adapter(Tape *t, const Part *part)
+{
+    tape_module(t, part->name);
+    t->at.detail = "LoRA";
+}
+
 /* The chain rule of y = x W^T + bias + row + res + s u B^T with u = x A^T, part by part, dy' the part's channels of dy:
  *   dres = dy     drow = sum of dy over h, w     du = s dy' B     dB = s dy'^T u     dA = du^T x     dx = dy W + sum of du A
  * The same with convolutions for W and A. The sum for dx is one op. */
@@ -28,12 +34,14 @@ static void layer_back(Tape *t, Node *node)
         if (!a) continue;
         Tensor dpart = tensor_channels(dy, part->o0, part->o), u = node->op.seg[segs].x;
         Tensor du = tape_temp(t, t->set->act, u.n, u.h, u.w, u.c);
+        at_adapter(t, part);
         tape_run(t, op_linear_dx(du, dpart, a->b, scale_of(a), 0));
         tape_run(t, op_linear_dw(a->db, dpart, u, scale_of(a), 1));
         tape_run(t, linear ? op_linear_dw(a->da, du, x, 1, 1) : op_conv_dw(a->da, du, x, l->geometry, 1, 1));
         seg[segs++] = (Seg){ .x = du, .w = a->a, .scale = 1 };
     }
     if (!node->x[0]->needs_grad) return;
+    t->at = node->at;
     Tensor to = tape_grad(t, node->x[0], &acc);
     Op     op = linear ? op_linear_dx(to, dy, l->w, 1, acc) : op_conv_dx(to, dy, l->w, l->geometry, 1, acc);
     memcpy(op.seg, seg, sizeof seg);
@@ -56,9 +64,11 @@ Var *nn_layer(Tape *t, const Layer *l, Var *x, Var *y, Var *row, Var *res)
         const Adapter *a = part->adapter;
         if (!a) continue;
         Tensor u = tape_temp(t, act, x->t.n, h, w, a->rank);
+        at_adapter(t, part);
         tape_run(t, linear ? op_linear(u, x->t, a->a, NONE, NONE, NONE) : op_conv(u, x->t, a->a, NONE, NONE, NONE, *g));
         op.seg[segs++] = (Seg){ .x = u, .w = a->b, .scale = scale_of(a), .o0 = part->o0 };
     }
+    tape_module(t, l->part[0].name);
     tape_run(t, op);
     Node *node = tape_record(t, layer_back, y, (Var *[]){ x, row, res }, 3, segs > 0);
     if (node) node->self = l, node->op = op;

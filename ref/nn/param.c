@@ -106,7 +106,7 @@ static int run(Params *p, Op op)
         p->scratch_bytes = p->scratch ? need : 0;
         if (!p->scratch) return -1;
     }
-    op.scratch = p->scratch;
+    op.scratch = p->scratch, op.place.part = "optimizer";
     return set->run(set, &op);
 }
 

@@ -35,7 +35,7 @@ void tape_reset(Tape *t, TapeMode mode)
     arena_reset(&t->arena, 0);
     t->arena.blocks = 0;
     for (VarChunk *c = t->vars; c; c = c->next) c->used = 0;
-    t->failed = 0, t->nodes = 0;
+    t->failed = 0, t->nodes = 0, t->at = (OpPlace){ 0 };
     tape_mode(t, mode);
 }
 
@@ -105,6 +105,9 @@ void tape_name(Tape *t, const Var *v, const char *format, ...)
     t->tap(t->tap_ctx, name, v->t);
 }
 
+void tape_part(Tape *t, const char *part) { t->at = (OpPlace){ part, NULL, NULL }; }
+void tape_module(Tape *t, const char *module) { t->at.module = module, t->at.detail = NULL; }
+
 Tensor tape_temp(Tape *t, Type type, int n, int h, int w, int c)
 {
     Tensor x = tensor_of(NULL, type, n, h, w, c);
@@ -121,6 +124,7 @@ void   tape_drop(Tape *t, size_t mark)
 void tape_run(Tape *t, Op op)
 {
     if (t->failed) return;
+    op.place = t->at;
     size_t mark = arena_mark(&t->arena), need = t->set->need(t->set, &op);
     if (need && !(op.scratch = arena_push(&t->arena, need))) {
         t->failed = 1;
@@ -170,7 +174,7 @@ Node *tape_record(Tape *t, void (*back)(Tape *, Node *), Var *y, Var *const *x, 
         t->node = more, t->room = room;
     }
     Node *node = &t->node[t->nodes++];
-    *node = (Node){ .back = back, .y = y, .mark = arena_mark(&t->arena) };
+    *node = (Node){ .back = back, .at = t->at, .y = y, .mark = arena_mark(&t->arena) };
     for (int i = 0; i < n; i++) node->x[i] = x[i];
     return node;
 }
@@ -223,6 +227,7 @@ static void backward_to(Tape *t, int first)
     while (t->nodes > first && !t->failed) {
         Node node = t->node[--t->nodes];                /* a copy: a unit that runs again records over its place */
         arena_reset(&t->arena, node.mark);
+        t->at = node.at;
         if (has_gradient(node.y)) node.back(t, &node);
         settle(t, node.y);
     }

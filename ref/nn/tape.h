@@ -45,6 +45,7 @@ struct Node {
     TapeUnit   *unit;
     const void *self;
     Op          op;
+    OpPlace       at;
     Var        *y, *x[6];
     size_t      mark;                                   /* bottom of the arena behind this node's outputs: what lies above is free by then */
 };
@@ -57,6 +58,7 @@ struct Tape {
     TapeMode  mode;
     int       recording;
     int       failed;
+    OpPlace     at;                                       /* whose work the next calls are: of each op's place */
     VarChunk *vars;
     Node     *node;
     int       nodes, room;
@@ -78,6 +80,9 @@ Var *tape_constant(Tape *t, Type type, Tensor host);                /* a copy of
 Var *tape_channels(Tape *t, Var *v, int c0, int c);
 Var *tape_tokens(Tape *t, Var *v);                                  /* (n,h,w,c) as (n,1,h*w,c) */
 void tape_name(Tape *t, const Var *v, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+void tape_part(Tape *t, const char *part);              /* what follows is the work of this part of the model, */
+void tape_module(Tape *t, const char *module);          /* and of this module of it. Names must live as long as the tape records */
 
 /* ---- for the functions of nn ---- */
 void   tape_run(Tape *t, Op op);                        /* gives scratch and runs it */

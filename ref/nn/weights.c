@@ -125,8 +125,9 @@ void weights_conv(Weights *w, Layer *l, const char *text, int in, int out, int k
 
 void weights_norm(Weights *w, Norm *n, const char *text, int c, int groups, int silu, double eps)
 {
-    *n = (Norm){ take_tensor(w, 1, 1, 1, c), take_tensor(w, 1, 1, 1, c), groups, silu, eps };
+    *n = (Norm){ take_tensor(w, 1, 1, 1, c), take_tensor(w, 1, 1, 1, c), groups, silu, eps, NULL };
     add_slot(w, name("%s.weight", text).s, n->gamma, NULL, 0, 1);
+    if (!w->failed) n->name = w->slot[w->slots - 1].name;
     add_slot(w, name("%s.bias", text).s, n->beta, NULL, 0, 1);
 }
 

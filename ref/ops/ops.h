@@ -87,6 +87,11 @@ typedef struct {
     uint64_t key;                                       /* OP_DROPOUT: what the mask is a function of, beside the element's place */
 } Attr;
 
+/* Whose work a call is, for traces and for messages: "UNet", "down_blocks.0.resnets.0.conv1", "LoRA"; any may be NULL. No set computes with it. */
+typedef struct {
+    const char *part, *module, *detail;
+} OpPlace;
+
 /* Fields by role; which are used, and their shapes, stands at each constructor below and is checked in one place (shape.c) for every set. */
 typedef struct {
     OpKind kind;
@@ -97,6 +102,7 @@ typedef struct {
     Seg    seg[MAX_SEG];                                /* unused: x.p == NULL */
     void  *scratch;                                     /* need() bytes, 64-byte aligned */
     Attr   a;
+    OpPlace place;
 } Op;
 
 enum { OP_TENSORS = 4 + 6 + 4 + 2 * MAX_SEG };

@@ -85,6 +85,8 @@ typedef struct {
     bool        no_report;                              /* no report.html */
     const char *dump;                                   /* a folder for everything that is computed in the first dump_steps steps */
     int         dump_steps;
+    const char *trace;                                  /* where the time of each operation goes: TRACE.svg, TRACE.txt */
+    const char *shadow;                                 /* name of a set that runs beside this one and is compared */
 
     /* machine */
     const char *set;                                    /* name of a kernel set */

@@ -1,6 +1,7 @@
 #include "train/run.h"
 #include "base/err.h"
 #include "io/file.h"
+#include "ops/trace.h"
 #include "train/dry_run.h"
 #include "train/log.h"
 #include "train/metadata.h"
@@ -198,6 +199,7 @@ int train_run(const TrainConfig *config)
     int stopped = !status && t.at.step < t.steps;
     if (!status) status = stopped ? save_stopped(&t, &w.metadata) : save(&t, &w.metadata, "", config->save_state);
     if (!status && w.report) status = report_write(w.report, 1);
+    if (!status && t.trace) status = trace_write(t.trace, config->trace);
     if (!status && !config->quiet) print_skipped(&t);
     if (!status && !stopped && !config->quiet) print_end(&t);
     watch_close(&w);

@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 #include "base/err.h"
+#include "check/shadow.h"
+#include "ops/trace.h"
 #include "text/caption.h"
 #include "train/diagnose.h"
 #include "train/lr_schedule.h"
@@ -130,17 +132,26 @@ static int open_latents(Trainer *t)
     return latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, &rules);
 }
 
+/* The set that computes, and, around it, what looks on. */
+static Set *open_set(Trainer *t)
+{
+    const TrainConfig *c = t->config;
+    Set               *set = set_open(c->set), *other = set && c->shadow ? set_open(c->shadow) : NULL;
+    if (set && c->shadow) set = t->shadow = other ? shadow_open(set, other) : NULL;
+    if (set && c->trace) set = t->trace = trace_open(set);
+    return set;
+}
+
 int trainer_open(Trainer *t, const TrainConfig *config)
 {
     *t = (Trainer){ .config = config };
     if (concepts_open(&t->concepts, config->train_data_dir, config->caption_extension, NULL)) return -1;
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     ModelSource source = train_config_source(config);
-    int         opened = pipeline_open(&t->pipeline, &source, config->set) == 0;
-    if (opened && !trainer_plan(t, NULL) && !trainer_fit(t) && !open_latents(t) && !open_lora(t) && !open_batch(t)) return 0;
-    if (opened) trainer_close(t);
-    else concepts_close(&t->concepts);
-    return -1;
+    int         opened = pipeline_open_on(&t->pipeline, &source, open_set(t)) == 0;
+    if (!opened || trainer_plan(t, NULL) || trainer_fit(t) || open_latents(t) || open_lora(t) || open_batch(t)) return trainer_close(t), -1;
+    if (t->shadow) shadow_start(t->shadow);
+    return 0;
 }
 
 void trainer_close(Trainer *t)
@@ -164,6 +175,8 @@ void trainer_close(Trainer *t)
     free(t->timestep);
     free(t->ids);
     free(t->text);
+    trace_close(t->trace);
+    shadow_close(t->shadow);
     *t = (Trainer){ 0 };
 }
 

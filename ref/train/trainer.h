@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     const TrainConfig *config;
+    Set               *trace, *shadow;                  /* of the run's set, where asked for (ops/trace.h, check/shadow.h); NULL: not */
     Pipeline           pipeline;
     Concepts           concepts;
     Buckets            buckets;
