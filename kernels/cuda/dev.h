@@ -202,6 +202,8 @@ template <int V> DEVICE void store(half *p, const Floats<V> &x)
     }
 }
 
+DEVICE float logistic(float x) { return 1 / (1 + expf(-x)); }
+
 /* ---- what runs each op: shapes have been through op_check, scratch is there. 0, or -1 and err() ---- */
 
 #define RUN(stem) int cuda_##stem(const Op *op, cudaStream_t stream)

@@ -61,11 +61,20 @@ static unsigned at_most(size_t n, unsigned most) { return n < most ? (unsigned)n
 
 unsigned sum_blocks(size_t count) { return at_most(ceil_of(count, 4096), 512); }
 unsigned sum_runs(size_t rows) { return at_most(ceil_of(rows, 64), 64); }
+unsigned norm_runs(size_t rows) { return at_most(ceil_of(rows, 64), 128); }
 
 static size_t sum_bytes(const Op *op)
 {
     Tensor y = op->y[0];
     return tensor_count(y) * sum_runs(rows_of(op->x[0]) / (size_t)y.n) * sizeof(double);
+}
+
+/* The sums of each run, and, for dx, the means of each group. */
+static size_t norm_bytes(const Op *op, Tensor x)
+{
+    size_t images = op->a.groups ? (size_t)x.n : 1, runs = norm_runs(rows_of(x) / images);
+    if (!op->a.groups && op->kind != OP_NORM_DW) return 0;
+    return images * runs * (size_t)x.c * SUMS_BYTES + (op->kind == OP_NORM_DX ? images * (size_t)op->a.groups * MEANS_BYTES : 0);
 }
 
 /* ---- all of them ---- */
@@ -76,6 +85,9 @@ size_t cuda_need(const Set *set, const Op *op)
     switch (op->kind) {
     case OP_LINEAR: case OP_LINEAR_DX: case OP_CONV: case OP_CONV_DX: return cut_bytes(cut_of_product(op), rows_of(op->y[0]), (size_t)op->y[0].c);
     case OP_LINEAR_DW: case OP_CONV_DW: return cut_bytes(cut_of_dw(op), (size_t)op->y[0].n, tensor_count(tensor_images(op->y[0], 0, 1)));
+    case OP_EMBED: return sizeof(int);
+    case OP_NORM: return norm_bytes(op, op->x[0]);
+    case OP_NORM_DX: case OP_NORM_DW: return norm_bytes(op, op->x[1]);
     case OP_SUM: return sum_bytes(op);
     case OP_SUMSQ: return sum_blocks((size_t)op->x[0].c) * SQUARES_BYTES;
     default: return 0;

@@ -20,9 +20,10 @@ size_t cut_bytes(Cut cut, size_t m, size_t n);          /* of the parts: (splits
 Cut    cut_of_product(const Op *op);                    /* linear, conv, and their dx */
 Cut    cut_of_dw(const Op *op);
 
-enum { SQUARES_BYTES = 16 };
+enum { SQUARES_BYTES = 16, SUMS_BYTES = 16, MEANS_BYTES = 8 };
 unsigned sum_blocks(size_t count);                      /* that share a sum of squares */
 unsigned sum_runs(size_t rows);                         /* in which rows are added */
+unsigned norm_runs(size_t rows);                        /* the same for a norm's two sums, of SUMS_BYTES a channel */
 
 size_t cuda_need(const Set *set, const Op *op);
 #ifdef __cplusplus
