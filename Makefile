@@ -27,7 +27,7 @@ TWICE := $(filter-out $(PLAIN) ref/ops/gemm_%,$(wildcard ref/ops/*.c)) ref/ops/g
 ONCE  := $(filter-out ref/cli/main.c ref/ops/%,$(wildcard ref/*/*.c)) $(PLAIN) $(wildcard kernels/cuda/*.c) kernels/cpu/set.c
 KERNELS := $(wildcard kernels/cuda/*.cu)
 # The fast CPU set is compiled for each level of instructions of the machine's family, best first (kernels/cpu/isa.h); set.c chooses one at start.
-LEVELS := $(if $(findstring x86_64,$(MACHINE)),avx512 avx2 base,$(if $(findstring aarch64,$(MACHINE)),neon,base))
+LEVELS := $(if $(findstring x86_64,$(MACHINE)),avx512 avx2 base,$(if $(findstring aarch64,$(MACHINE)),neon base,base))
 FLAGS_avx512 := -march=x86-64-v4
 FLAGS_avx2   := -march=x86-64-v3
 CPU    := $(filter-out %/set.c,$(wildcard kernels/cpu/*.c))
@@ -147,6 +147,8 @@ test-emu: deps ## the CUDA set on the CPU emulator, in six orders, and once more
 test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B
+	@$(MAKE) --no-print-directory fuzz-bugs
+	@$(MAKE) --no-print-directory matrix
 
 # MODELS=DIR: the models of full size stay there. KOHYA=DIR: a checkout of sd-scripts, which then has to take our LoRA file. LORA=FILE: one of cloneofsimo's.
 test-full: test ## the tests, LoRA files exchanged with diffusers and peft, models of full size: golden/requirements.txt, 16 GB
@@ -191,6 +193,14 @@ fuzz-bugs-run: $(FUZZ_ALL:%=$B/tests/fuzz/fuzz_%.o) $B/tests/fuzz/fuzz.o $(LIB)
 	@CC='$(CC)' FLAGS='$(FLAGS) $(STB) $(WEBP) -Iref -I$B' LIB='$(LIB)' LIBS='$(LIBS)' sh tests/fuzz/bugs.sh $B $(SECONDS)
 fuzz-coverage-run: $B/fuzz
 	@sh tests/fuzz/coverage.sh $B
+
+PACKAGES_MATRIX := gcc clang libomp-dev libopenblas0-pthread libopenblas0-openmp gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+matrix: ## the same numbers by gcc and clang, -O0 and -O3, two OpenBLAS and none, and on aarch64: a table
+	@sh .ci/deps $(PACKAGES) $(PACKAGES_MATRIX)
+	@sh tests/matrix.sh
+build-folder:
+	@echo $B
+.PHONY: matrix build-folder
 
 rules: ## what CONTRIBUTING.md says and a machine can see
 	@sh tests/rules.sh

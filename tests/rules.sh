@@ -16,6 +16,9 @@ for room in $rooms; do
     found="$found$(grep -n '#include "\(tests\|kernels\)' ref/"$room"/*.[ch] /dev/null | grep -v '^ref/ops/ops.c:')"
 done
 verdict "a room includes only rooms before it: $(echo $rooms | sed 's/ / <- /g')" "$found"
+verdict "includes: a file's own header, ours, the system's, each by name" "$(awk -v mode=includes -f tests/rules.awk $(find ref kernels -name '*.[ch]'))"
+verdict "no two empty lines, and an end of line at the end" "$(awk 'FNR == 1 { last = "x" } $0 == "" && last == "" { print FILENAME ":" FNR } { last = $0 }' $sources
+    for f in $sources; do [ -z "$(tail -c 1 "$f")" ] || echo "$f: no end of line"; done)"
 verdict "no line is longer than 160 columns" "$(awk 'length > 160 { print FILENAME ":" FNR ": " length " columns" }' $sources)"
 verdict "no tabs, no blanks at line ends" "$(grep -nE "	| +$" $sources)"
 verdict "nothing is left to do or commented out" "$(grep -nE '\<(TODO|FIXME|XXX)\>|^ *// *[a-z_]+\(.*;' $sources | grep -v '^tests/rules.sh')"
@@ -35,4 +38,5 @@ missing() { # of `FILE:NAME` and `FILE` in the pages, those that are not there
 verdict "what the pages of docs speak of is there" "$(missing)"
 echo "1..$number"
 wc -l $(find ref kernels -name '*.c') | sort -rn | awk 'NR > 1 && $1 > 500 { print "# " $2 ": " $1 " lines" }'
+awk -v mode=functions -f tests/rules.awk $(find ref kernels -name '*.c')
 exit $bad

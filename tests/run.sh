@@ -14,7 +14,7 @@ while read -r program arguments; do
     file=${command#sh }; file=${file%% *}
     if [ ! -x "$file" ] && [ ! -f "$file" ]; then echo "not ok - $program: missing"; fail=$((fail + 1)); continue; fi
     # shellcheck disable=SC2086
-    $command $arguments >"$log" 2>&1; status=$?
+    ${RUN:-} $command $arguments >"$log" 2>&1; status=$?
     good=$(grep -c '^ok' "$log"); bad=$(grep -c '^not ok' "$log"); plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     pass=$((pass + good)); fail=$((fail + bad))
     echo "$program $arguments: $good passed, $bad failed"

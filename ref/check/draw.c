@@ -123,7 +123,6 @@ Tensor out_acc(Case *c, int acc, int type, int n, int h, int w, int channels)
     return acc ? in(c, type, n, h, w, channels) : out(c, type, n, h, w, channels);
 }
 
-
 /* act, or a narrower type, where both sets take a frozen weight of it. */
 static int frozen_type(Case *c)
 {

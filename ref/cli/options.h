@@ -4,8 +4,8 @@
  * what it is by default, which values are fit and what it means. A row with a group and no name is a heading: it opens the group of the rows after it. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 typedef enum {                                          /* what is written to the config at the row's offset */

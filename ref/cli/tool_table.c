@@ -1,7 +1,7 @@
 /* The options of the commands that turn files into files: convert, merge, resize, extract. */
+#include "base/type.h"
 #include "cli/cmd.h"
 #include "cli/options.h"
-#include "base/type.h"
 
 #define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
 

@@ -5,6 +5,7 @@
 #include "io/png_text.h"
 #include "io/stb.h"
 #include "io/webp.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,9 @@ static const char *jpeg_flaw(const uint8_t *file, size_t size)
 /* A BMP of 32 bits and no masks has no transparency: its fourth byte is not used, and means nothing. */
 static int bmp_is_opaque(const uint8_t *file, size_t size) { return size >= 34 && file[28] == 32 && file[30] == 0; }
 
+/* stb tries one format after the other, so that the reason it gives may be the last one's. */
+static const char *reason(const char *flaw) { return flaw ? flaw : errno == ENOMEM ? "no memory" : stbi_failure_reason(); }
+
 /* ---- reading ---- */
 
 /* (h,w,4), malloc'd. stb makes grey into colour, 16 bits into 8, palettes and transparent colours into alpha. */
@@ -100,8 +104,9 @@ static uint8_t *load_rgba(int *w, int *h, const char *path, const uint8_t *file,
     if (kind < 0) return NULL;
     if (kind == WEBP) return webp_load(w, h, path, file, size);
     const char *flaw = kind == JPEG ? jpeg_flaw(file, size) : NULL;
+    errno = 0;
     uint8_t    *rgba = flaw ? NULL : stbi_load_from_memory(file, (int)size, w, h, &channels, 4);
-    if (!rgba) return err("%s: not a readable %s: %s", path, kinds[kind].name, flaw ? flaw : stbi_failure_reason()), NULL;
+    if (!rgba) return err("%s: not a readable %s: %s", path, kinds[kind].name, reason(flaw)), NULL;
     if (kind == BMP && bmp_is_opaque(file, size))
         for (size_t i = 0; i < (size_t)*w * (size_t)*h; i++) rgba[4 * i + 3] = 255;
     return rgba;
@@ -150,10 +155,11 @@ int image_size(int *w, int *h, const char *path)
     if (!file) return -1;
     int kind = kind_of(path, file, size), result = kind < 0 ? -1 : 0;
     const char *flaw = kind == JPEG ? jpeg_flaw(file, size) : NULL;
+    errno = 0;
     if (flaw == cut_short) flaw = NULL;                 /* its head may be there */
     if (kind == WEBP) result = webp_size(&stored_w, &stored_h, path, file, size);
     else if (!result && (flaw || !stbi_info_from_memory(file, (int)size, &stored_w, &stored_h, &channels)))
-        result = err("%s: not a readable %s: %s", path, kinds[kind].name, flaw ? flaw : stbi_failure_reason());
+        result = err("%s: not a readable %s: %s", path, kinds[kind].name, reason(flaw));
     int swap = exif_orientation(file, size) > 4;
     free(file);
     *w = swap ? stored_h : stored_w, *h = swap ? stored_w : stored_h;
