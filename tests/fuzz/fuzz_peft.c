@@ -1,5 +1,6 @@
-/* covers ref/lora/peft.c ref/lora/file.c
+/* covers ref/lora/peft.c ref/lora/file.c ref/cli/info_files.c
  * A folder of PEFT, whose adapter_config.json is these bytes, and whose numbers are two modules. */
+#include "cli/info_files.h"
 #include "fuzz.h"
 #include "io/safetensors.h"
 #include "lora/info.h"
@@ -24,6 +25,9 @@ int fuzz_one(const uint8_t *data, size_t size)
     LoraInfo   info;
     if (!there++) put_numbers();
     fuzz_file("unet/adapter_config.json", data, size);
+    cJSON *shown = info_of(fuzz_dir());
+    if (!shown) fuzz_refused(fuzz_dir());
+    cJSON_Delete(shown);
     if (lora_info_path(&info, fuzz_dir()) < 0) return fuzz_refused(fuzz_dir()), 0;
     CHECK(info.file.modules == 2, "%d modules", info.file.modules);
     for (int i = 0; i < 2; i++) CHECK(isfinite(info.file.module[i].alpha) && isfinite(info.file.module[i].scale), "alpha %g", info.file.module[i].alpha);
