@@ -126,7 +126,9 @@ deps: ## install the Debian packages that are missing
 demo: deps ## train a LoRA of the demo's character and draw it before and after: out/demo
 	@$(MAKE) --no-print-directory -s sdlora $B/score
 	@sh golden/demo/run.sh $B/score
+$B/bench_step: $B/bench/bench_step.o $(LIB)
 $B/score: $B/golden/demo/score.o $(LIB)
+$B/score $B/bench_step:
 	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
 
 test: deps ## every test that needs no network, GPU or Python
