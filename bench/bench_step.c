@@ -59,7 +59,7 @@ static void fill(Weights *w)
         size_t fan = (size_t)t.h * (size_t)t.w * (size_t)t.c, count = tensor_count(t);
         int    is_bias = strstr(w->slot[i].name, "bias") != NULL;
         void  *row = malloc(ROW * type_size(t.type));
-        CHECK(row && t.ld == (size_t)t.c, "%s: no memory, or rows apart", w->slot[i].name);
+        CHECK(row && (t.ld == (size_t)t.c || count == (size_t)t.c), "%s: no memory, or rows apart", w->slot[i].name);
         for (int j = 0; j < ROW; j++) type_set(t.type, row, (size_t)j, w->slot[i].rank > 1 ? value[j] / sqrt((double)fan) : is_bias ? 0 : 1);
         for (size_t at = 0; at < count; at += ROW) {
             int n = count - at < ROW ? (int)(count - at) : ROW;

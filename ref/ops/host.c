@@ -2,10 +2,14 @@
 #include "base/err.h"
 #include <sys/mman.h>
 
+/* A block of this many bytes is an arena, filled from its ends without holes: it may have pages of 2 MB, where the system has them. */
+enum { LARGE = 256 << 20 };
+
 void *host_alloc(size_t bytes)
 {
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return err("no memory: %zu bytes", bytes), NULL;
+    if (bytes >= LARGE) madvise(p, bytes, MADV_HUGEPAGE);
     return p;
 }
 
