@@ -131,6 +131,10 @@ $B/score: $B/golden/demo/score.o $(LIB)
 $B/score $B/bench_step:
 	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
 
+bench: deps ## how fast the nets of SD 1.5 are here, at full size, without a model: 8 GB, some minutes; bench/results
+	@$(MAKE) --no-print-directory -s $B/bench_step
+	@sh bench/run.sh $B
+
 test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@SKIP='$(SKIP)' sh tests/run.sh $B $(ONLY)

@@ -27,7 +27,7 @@ INLINE V    load(const float *p) { return *(const UnalignedV *)p; }
 INLINE void store(float *p, V x) { *(UnalignedV *)p = x; }
 
 /* madd: a b + c, rounded once where the machine can.  largest, least: the second operand where one is NaN.  below: all bits where a < b.
- * times_power: p 2^n for n = -300..300, n whole, without overflow on the way. */
+ * times_power: p 2^n for n = -300..300, n whole, without overflow on the way; on AVX-512 for any n, rounded down. */
 #if defined ISA_AVX512
 INLINE V    madd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE V    largest(V a, V b) { return _mm512_max_ps(a, b); }
@@ -115,28 +115,34 @@ INLINE double sum_of(V x)
     return s;
 }
 
-/* 2^x and e^x, within 1 ulp and a half, right to 0, infinity and NaN: n is x to the nearest whole number (the sum with 1.5 2^23 drops what is behind the
- * point), 2^n is exact, and e^r, |r| <= ln2/2, is its Taylor series (what is left out: 5e-9). ln2 comes in two parts, and n times the first is exact (Cody &
- * Waite 1980). Beyond 2^151 and 2^-151 the results are infinity and 0: cut there, n stays small. */
-INLINE V power_series(V r)
-{
-    V p = splat(1.0f / 5040);
-    p = madd(p, r, splat(1.0f / 720)), p = madd(p, r, splat(1.0f / 120)), p = madd(p, r, splat(1.0f / 24));
-    p = madd(p, r, splat(1.0f / 6)), p = madd(p, r, splat(0.5f));
-    return madd(p * r, r, r) + 1;
-}
+/* e^x and 2^x, within 1 ulp and a half, right to 0, infinity and NaN. n is a whole number near x, or near x / ln2, and 2^n is exact.
+ *
+ * e^x: the sum with 1.5 2^23 drops what is behind the point; ln2 comes in two parts, and n times the first is exact (Cody & Waite 1980); e^r, |r| <= ln2/2, is
+ * its Taylor series (what is left out: 5e-9). Beyond e^104 and e^-104 the results are infinity and 0: cut there, n stays small.
+ * 2^x: n is the next lower number, which AVX-512 takes off by itself; 2^r, 0 <= r <= 1, is a polynomial fitted for the least largest relative error (2e-9). */
 INLINE V whole(V x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
-INLINE V exp2_v(V x)
-{
-    x = least(splat(151), largest(splat(-151), x));
-    V n = whole(x);
-    return times_power(power_series((x - n) * 0x1.62e43p-1f), n);
-}
+
 INLINE V exp_v(V x)
 {
     x = least(splat(104), largest(splat(-104), x));
-    V n = whole(x * 0x1.715476p0f);
-    return times_power(power_series(madd(n, splat(0x1.bd0106p-13f), madd(n, splat(-0x1.63p-1f), x))), n);
+    V n = whole(x * 0x1.715476p0f), r = madd(n, splat(0x1.bd0106p-13f), madd(n, splat(-0x1.63p-1f), x)), p = splat(1.0f / 5040);
+    p = madd(p, r, splat(1.0f / 720)), p = madd(p, r, splat(1.0f / 120)), p = madd(p, r, splat(1.0f / 24));
+    p = madd(p, r, splat(1.0f / 6)), p = madd(p, r, splat(0.5f));
+    return times_power(madd(p * r, r, r) + 1, n);
+}
+
+INLINE V exp2_v(V x)
+{
+#ifdef ISA_AVX512
+    V n = x, r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+#else
+    x = least(splat(151), largest(splat(-151), x));
+    V n = whole(x - 0.5f), r = x - n;
+#endif
+    V p = splat(0.000217022675f);
+    p = madd(p, r, splat(0.00124396843f)), p = madd(p, r, splat(0.00967884139f)), p = madd(p, r, splat(0.0554833418f));
+    p = madd(p, r, splat(0.240229836f)), p = madd(p, r, splat(0.693146984f));
+    return times_power(madd(p, r, splat(1)), n);
 }
 
 /* Rows to columns. Stage s = 1, 2, 4, ... swaps, in each pair of rows s apart, the lanes of one whose number has the bit s with the lanes of the other that
