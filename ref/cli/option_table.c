@@ -261,7 +261,8 @@ static const Option sample_options[] = {
     MODEL_OPTIONS,
     { AT(lora), .kind = OPT_LIST, .word = "FILE[:WEIGHT]", .help = "Add a LoRA; may be repeated",
       .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up. LoRA, LoCon, LoHa, LoKr and DoRA in "
-              "the layouts of kohya's scripts, diffusers, PEFT (a folder) and cloneofsimo; `sdlora info FILE` says what a file is." },
+              "the layouts of kohya's scripts, diffusers, PEFT (a folder) and cloneofsimo; `sdlora info FILE` says what a file is. "
+              "Words that the file has learned, such as <s1>, work in prompts, whatever the WEIGHT." },
     { AT(allow_unmatched), .kind = OPT_FLAG, .help = "Pass over tensors of a LoRA that have no place in this model",
       .more = "Without it they are an error: a LoRA that is for another model would do nothing, or half of what it should." },
 

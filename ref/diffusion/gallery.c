@@ -1,6 +1,6 @@
 #include "diffusion/gallery.h"
 #include "base/err.h"
-#include "diffusion/pipeline.h"
+#include "diffusion/words.h"
 #include "io/file.h"
 #include "io/grid.h"
 #include "lora/lora.h"
@@ -172,14 +172,18 @@ static int total_steps(const Gallery *g)
     return steps * (g->config->compare ? 2 : 1);
 }
 
+/* The words are told: whoever forgets them in the prompt has half of the LoRA. */
 static int merge_loras(Gallery *g)
 {
-    char   path[PATH_SIZE];
+    char   path[PATH_SIZE], words[256];
     double weight;
-    for (int i = 0; i < g->config->lora.count; i++)
-        if (lora_argument(path, sizeof path, &weight, g->config->lora.item[i]) ||
-            lora_merge(&g->pipeline.model, path, weight, g->config->allow_unmatched))
+    int    unmatched = g->config->allow_unmatched;
+    for (int i = 0; i < g->config->lora.count; i++) {
+        if (lora_argument(path, sizeof path, &weight, g->config->lora.item[i]) || lora_merge(&g->pipeline.model, path, weight, unmatched) ||
+            words_learn(words, sizeof words, &g->pipeline, path, unmatched))
             return -1;
+        if (*words) fprintf(stderr, "words        %s: %s\n", words, path);
+    }
     return 0;
 }
 

@@ -175,6 +175,7 @@ int lora_load(Lora *lora, const char *path)
     LoraFactors *x = calloc((size_t)lora->modules, sizeof *x);
     int          n = lora->modules, status = x ? open_file(&f, path, lora, NULL, 0) : err("%s: out of memory for %d modules", path, n);
     if (status) return free(x), -1;
+    if (f.tokens) status = err("%s: %s: training goes on with LoRA alone, this is a learned word", path, lora_token_name(f.token[0]).s);
     for (int i = 0; i < n && !status; i++) status = read_module(&x[i], &lora->module[i], &f);
     for (int i = 0; i < n && !status; i++) {
         const Adapter *a = &lora->module[i].adapter;

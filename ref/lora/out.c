@@ -67,13 +67,17 @@ int lora_out_factors(LoraOut *out, int is_unet, const char *path, const LoraFact
 
 int lora_out_tokens(LoraOut *out, const LoraFile *f, int keep, Type type)
 {
+    SafetensorsEntry *more = f->tokens ? realloc(out->token, (size_t)(out->tokens + f->tokens) * sizeof *more) : NULL;
     if (!f->tokens) return 0;
-    out->token = calloc((size_t)f->tokens, sizeof *out->token);
-    if (!out->token) return err("%s: out of memory", f->path);
+    if (!more) return err("%s: out of memory", f->path);
+    out->token = more;
     for (int i = 0; i < f->tokens; i++) {
+        Name word = lora_token_name(f->token[i]);
+        for (int k = 0; k < out->tokens; k++)
+            if (strcmp(out->token[k].name, word.s) == 0) return err("%s: %s: another of these files has learned this word, too", f->path, word.s);
         SafetensorsEntry *e = &out->token[out->tokens++];
         if (copy_tensor(e, f->token[i], keep, type, f->path)) return -1;
-        if (!(e->name = strdup(lora_token_name(f->token[i]).s))) return err("%s: out of memory", f->path);
+        if (!(e->name = strdup(word.s))) return err("%s: out of memory", f->path);
     }
     return 0;
 }

@@ -157,6 +157,7 @@ int lora_resize(const LoraTarget *to, const char *from, const LoraRank *rank, FI
         status = resize_module(&out, &f.module[i], rank, type_of(to), from, report);
         if (f.module[i].rank > old) old = f.module[i].rank;
     }
+    if (!status) status = lora_out_tokens(&out, &f, to->type == T_COUNT, to->type);
     if (!status) status = describe(&out, to, &f);
     if (!status && !to->strip) status = comment(&out, &f, rank, old);
     if (!status && rank->keep != KEEP_RANK && !to->strip)
@@ -323,6 +324,7 @@ int lora_join(const LoraTarget *to, const LoraTerm *term, int terms, const LoraR
             gather(&g, f, term, terms, m->is_unet, m->path.s);
             status = join_module(&out, &g, rank, type_of(to), report);
         }
+    for (int i = 0; i < opened && !status; i++) status = lora_out_tokens(&out, &f[i], to->type == T_COUNT, to->type);
     if (!status) status = describe_sum(&out, to, f, terms);
     if (!status) status = lora_out_save(&out, to->path, to->layout);
     for (int i = 0; i < opened; i++) lora_file_close(&f[i]);

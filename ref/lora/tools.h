@@ -39,10 +39,11 @@ typedef struct {
 } LoraTerm;
 
 /* The sum of the files, each times its ratio: exact, at the sum of the ranks; or, with a rank, the nearest of that rank. DoRA is refused, and LoHa and LoKr
- * without a rank: such a sum is no LoRA. */
+ * without a rank: such a sum is no LoRA. Learned words are carried along; one that two files have is refused. */
 int lora_join(const LoraTarget *to, const LoraTerm *term, int terms, const LoraRank *rank, FILE *report);
 
-/* The model with the files added to its weights, as a folder or a single file; type T_COUNT: each tensor keeps its own. */
+/* The model with the files added to its weights, as a folder or a single file; type T_COUNT: each tensor keeps its own. A model has no place for learned
+ * words: they are refused like other tensors without one. */
 int lora_merge_model(const char *to, ModelLayout layout, Type type, const ModelSource *model, const LoraTerm *term, int terms, int unmatched);
 
 typedef struct {

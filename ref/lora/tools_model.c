@@ -83,6 +83,12 @@ static int merge_files(Changed c[MODEL_PARTS], const LoraFile *f, const LoraTerm
     return 0;
 }
 
+static int check_words(const LoraFile *f, int unmatched)
+{
+    if (!f->tokens || unmatched) return 0;
+    return err("%s: %s: a model has no place for a learned word; --allow_unmatched leaves it out", f->path, lora_token_name(f->token[0]).s);
+}
+
 int lora_merge_model(const char *to, ModelLayout layout, Type type, const ModelSource *source, const LoraTerm *term, int terms, int unmatched)
 {
     Changed     c[MODEL_PARTS] = { 0 };
@@ -91,7 +97,8 @@ int lora_merge_model(const char *to, ModelLayout layout, Type type, const ModelS
     int         opened = 0, status = model ? 0 : f ? -1 : err("%s: out of memory", to);
     for (; opened < terms && !status; opened += !status) {
         status = lora_file_open(&f[opened], term[opened].path);
-        if (!status && (lora_file_check(&f[opened], unmatched) || lora_place(&f[opened], NULL))) status = -1, lora_file_close(&f[opened]);
+        if (!status && (lora_file_check(&f[opened], unmatched) || check_words(&f[opened], unmatched) || lora_place(&f[opened], NULL)))
+            status = -1, lora_file_close(&f[opened]);
     }
     for (int p = 0; p < MODEL_PARTS && !status; p++)
         if (model->part[p]) status = changed_open(&c[p], model->part[p]);

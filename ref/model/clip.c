@@ -49,8 +49,32 @@ int clip_open(Clip *clip, const ClipConfig *config, Set *set)
     return w->failed ? -1 : 0;
 }
 
+static size_t bytes_of(Tensor t) { return tensor_count(t) * type_size(t.type); }
+
+static void release(Clip *clip, Tensor t)
+{
+    if (t.p) clip->weights.set->release(clip->weights.set, t.p, bytes_of(t));
+}
+
+int clip_learn(Clip *clip, const double *vectors, int n)
+{
+    Set    *set = clip->weights.set;
+    int     c = clip->config.width, old = clip->learned.n;
+    Tensor  all = tensor_of(NULL, set->acc, old + n, 1, 1, c), host = tensor_of(NULL, T_F64, old + n, 1, 1, c);
+    double *value = host.p = malloc(bytes_of(host));
+    if (!value) return err("out of memory for %d vectors", old + n);
+    memcpy(value + (size_t)old * (size_t)c, vectors, (size_t)n * (size_t)c * sizeof *value);
+    all.p = set->alloc(set, bytes_of(all));
+    int status = !all.p || (old && set->download(set, tensor_images(host, 0, old), clip->learned)) || set->upload(set, all, host) ? -1 : 0;
+    release(clip, status ? all : clip->learned);
+    if (!status) clip->learned = all;
+    free(value);
+    return status ? -1 : clip->config.vocab + old;
+}
+
 void clip_close(Clip *clip)
 {
+    release(clip, clip->learned);
     weights_close(&clip->weights);
     free(clip->layer);
     *clip = (Clip){ 0 };
@@ -74,7 +98,7 @@ Var *clip_forward(Tape *t, const Clip *clip, const Var *ids)
     Tensor position = tensor_of(clip->position.p, clip->position.type, 1, 1, ids->t.w, clip->config.width);
     CHECK(ids->t.w <= clip->config.length, "%d tokens, %d positions", ids->t.w, clip->config.length);
     tape_part(t, "text encoder");
-    Var *x = nn_embed(t, ids, clip->token, position);
+    Var *x = nn_embed(t, ids, clip->token, clip->learned, position);
     for (int i = 0; i < clip->config.layers; i++) {
         Var *y = tape_like(t, x, x->t.c);
         tape_unit(t, layer_unit, &clip->layer[i], (Var *[3]){ x }, y);

@@ -21,6 +21,7 @@ typedef struct {
     ClipConfig config;
     Weights    weights;
     Tensor     token, position;                         /* (vocab,1,1,c), (length,1,1,c) */
+    Tensor     learned;                                 /* (e,1,1,c), type acc: ids from vocab on, of clip_learn; else NONE */
     ClipLayer *layer;
     Norm       final;
 } Clip;
@@ -28,6 +29,9 @@ typedef struct {
 int  clip_config(ClipConfig *config, Json *j);          /* from text_encoder/config.json. j is closed. 0, or -1 and err() */
 int  clip_open(Clip *clip, const ClipConfig *config, Set *set);
 void clip_close(Clip *clip);
+
+/* Adds n vectors (n,c) to what ids can mean. The first one's id, or -1 and err(). */
+int clip_learn(Clip *clip, const double *vectors, int n);
 
 /* Text states (n,1,t,c) after the final norm, from ids (n,1,t,1), t <= length. */
 Var *clip_forward(Tape *t, const Clip *clip, const Var *ids);

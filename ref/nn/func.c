@@ -103,11 +103,11 @@ Var *nn_up2(Tape *t, Var *x)
     return y;
 }
 
-/* The table is frozen: nothing goes back. */
-Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor position)
+/* The tables are frozen: nothing goes back. */
+Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor extra, Tensor position)
 {
     Var *y = tape_new(t, t->set->act, ids->t.n, ids->t.h, ids->t.w, table.c);
-    tape_run(t, op_embed(y->t, ids->t, table, NONE, position));
+    tape_run(t, op_embed(y->t, ids->t, table, extra, position));
     return y;
 }
 

@@ -18,7 +18,7 @@ Var *nn_attn(Tape *t, Var *q, Var *k, Var *v, int heads, int causal);           
 Var *nn_act(Tape *t, Var *x, Act kind);
 Var *nn_geglu(Tape *t, Var *x);
 Var *nn_up2(Tape *t, Var *x);
-Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor position);
+Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor extra, Tensor position);
 
 /* loss (n,1,1,1) = weight[n] * mean over h, w, c of f(pred - target); starts the backward pass: the gradient of pred is share times the sum over n. */
 Var *nn_loss(Tape *t, Var *pred, const Var *target, const Var *weight, Tensor ctl, Loss kind, double share);

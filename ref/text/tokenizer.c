@@ -8,7 +8,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MAX_SPECIAL = 4, SPECIAL_SIZE = 64, MAX_LENGTH = 1 << 16, MAX_ID = 1 << 24 };
+enum { ROLES = 4, SPECIAL_SIZE = 256, MAX_LENGTH = 1 << 16, MAX_ID = 1 << 24 };
 
 typedef struct {
     uint64_t pair;                                      /* ids of the two symbols, left one high; NO_PAIR: a free place */
@@ -16,17 +16,19 @@ typedef struct {
 } Merge;
 #define NO_PAIR UINT64_MAX
 
+/* A text that is no word of vocab.json's own, but cut out before words are looked for; it stands for the ids from `id` on. */
 typedef struct {
     char text[SPECIAL_SIZE];
-    int  size, id;
+    int  size, id, count;
     int  normalized;                                    /* looked for in the normalised text, so in any case, and not in the text as it came */
+    int  whole;                                         /* not within a run of letters and digits */
 } Special;
 
 struct TokenizerTables {
     int     byte[2][256];                               /* id of a byte's symbol; [1]: at the end of a word. -1: none */
     Merge  *merge;
     size_t  mask;                                       /* places of the table, a power of two, minus 1 */
-    Special special[MAX_SPECIAL];
+    Special *special;
     int     specials;
 };
 
@@ -155,16 +157,16 @@ static int read_merges(struct TokenizerTables *t, const Vocab *v, const char *pa
 }
 
 /* What a config says of the special texts, as a string or as {"content": ..., "normalized": ...}. */
-static const char *const roles[MAX_SPECIAL] = { "bos_token", "eos_token", "unk_token", "pad_token" };
+static const char *const roles[ROLES] = { "bos_token", "eos_token", "unk_token", "pad_token" };
 
-static int read_config(Special role[MAX_SPECIAL], int *length, const char *dir, const char *name)
+static int read_config(Special role[ROLES], int *length, const char *dir, const char *name)
 {
     char path[PATH_SIZE], key[64];
     if (path_join(path, dir, name) < 0) return -1;
     if (!is_file(path)) return 0;
     Json *j = json_open(path);
     if (!j) return -1;
-    for (int i = 0; i < MAX_SPECIAL; i++) {
+    for (int i = 0; i < ROLES; i++) {
         if (!json_has(j, roles[i])) continue;
         snprintf(key, sizeof key, "%s.content", roles[i]);
         int plain = json_is_string(j, roles[i]);
@@ -182,14 +184,14 @@ static int read_config(Special role[MAX_SPECIAL], int *length, const char *dir, 
 /* Two roles may share a text: it is one special then, and the last role's flag holds. */
 static int find_specials(Tokenizer *tok, const Vocab *v, const char *dir)
 {
-    Special role[MAX_SPECIAL] = { { .text = "<|startoftext|>" }, { .text = "<|endoftext|>" }, { .text = "<|endoftext|>" }, { .text = "<|endoftext|>" } };
-    int *id[MAX_SPECIAL] = { &tok->bos, &tok->eos, &tok->unk, &tok->pad };
+    Special role[ROLES] = { { .text = "<|startoftext|>" }, { .text = "<|endoftext|>" }, { .text = "<|endoftext|>" }, { .text = "<|endoftext|>" } };
+    int *id[ROLES] = { &tok->bos, &tok->eos, &tok->unk, &tok->pad };
     struct TokenizerTables *t = tok->tables;
     if (read_config(role, &tok->length, dir, "special_tokens_map.json") < 0 || read_config(role, &tok->length, dir, "tokenizer_config.json") < 0) return -1;
-    for (int i = 0; i < MAX_SPECIAL; i++) {
+    for (int i = 0; i < ROLES; i++) {
         Special *s = &role[i];
         int k = 0;
-        s->size = (int)strlen(s->text);
+        s->size = (int)strlen(s->text), s->count = 1;
         s->id = *id[i] = vocab_find(v, s->text, (size_t)s->size);
         if (s->id < 0) return err("%s/vocab.json: the %s \"%s\" is not in it", dir, roles[i], s->text);
         while (k < t->specials && t->special[k].id != s->id) k++;
@@ -204,7 +206,8 @@ int tokenizer_open(Tokenizer *tok, const char *dir)
     char  path[PATH_SIZE];
     Vocab v = { 0 };
     *tok = (Tokenizer){ .length = 77, .tables = calloc(1, sizeof *tok->tables) };
-    if (!tok->tables) return err("%s: no memory for a tokenizer", dir);
+    if (tok->tables) tok->tables->special = calloc(ROLES, sizeof *tok->tables->special);
+    if (!tok->tables || !tok->tables->special) return tokenizer_close(tok), err("%s: no memory for a tokenizer", dir);
     Json *j = path_join(path, dir, "vocab.json") < 0 ? NULL : json_open(path);
     int result = !j || vocab_open(&v, j) < 0 ? -1 : 0;
     if (result == 0) {
@@ -221,7 +224,7 @@ int tokenizer_open(Tokenizer *tok, const char *dir)
 
 void tokenizer_close(Tokenizer *tok)
 {
-    if (tok->tables) free(tok->tables->merge);
+    if (tok->tables) free(tok->tables->merge), free(tok->tables->special);
     free(tok->tables);
     *tok = (Tokenizer){ 0 };
 }
@@ -360,17 +363,39 @@ static void encode_normalized(Encoder *e, const char *text, const char *end)
     }
 }
 
-/* The first special text of one kind in the text, the longest where several begin; NULL: none. */
-static const char *find_special(const struct TokenizerTables *t, const char *text, int normalized, const Special **found)
+static int is_letter_or_digit(const char *p, const char *end)
+{
+    Class class = class_of(utf8_next(&p, end));
+    return class == LETTER || class == DIGIT;
+}
+
+/* Is this place of the text within a run of letters and digits? */
+static int is_within_run(const char *text, const char *at)
+{
+    const char *before = at, *end = at + strlen(at);
+    if (at == text || at == end) return 0;
+    do before--;
+    while (before > text && ((uint8_t)*before & 0xc0) == 0x80);
+    return is_letter_or_digit(before, end) && is_letter_or_digit(at, end);
+}
+
+/* The first special text of one kind in the text from p on, the longest where several begin; NULL: none. */
+static const char *find_special(const struct TokenizerTables *t, const char *text, const char *p, int normalized, const Special **found)
 {
     const char *first = NULL;
     *found = NULL;
     for (int i = 0; i < t->specials; i++) {
         const Special *s = &t->special[i];
-        const char *at = s->normalized == normalized ? strstr(text, s->text) : NULL;
+        const char *at = s->normalized == normalized ? strstr(p, s->text) : NULL;
+        while (at && s->whole && (is_within_run(text, at) || is_within_run(text, at + s->size))) at = strstr(at + 1, s->text);
         if (at && (!first || at < first || (at == first && s->size > (*found)->size))) first = at, *found = s;
     }
     return first;
+}
+
+static void emit_special(Encoder *e, const Special *s)
+{
+    for (int i = 0; i < s->count; i++) emit(e, s->id + i);
 }
 
 static int encode_plain(Encoder *e, const char *text, size_t size)
@@ -382,9 +407,9 @@ static int encode_plain(Encoder *e, const char *text, size_t size)
     e->symbol = malloc((strlen(low) + 1) * sizeof *e->symbol);
     if (!e->symbol) return err("no memory for a text of %zu bytes", size), free(low), -1;
     const char *p = low;
-    for (; (at = find_special(e->t, p, 1, &s)); p = at + s->size) {
+    for (; (at = find_special(e->t, low, p, 1, &s)); p = at + s->size) {
         encode_normalized(e, p, at);
-        emit(e, s->id);
+        emit_special(e, s);
     }
     encode_normalized(e, p, p + strlen(p));
     free(e->symbol);
@@ -401,9 +426,9 @@ int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int m
     if (!clean) return -1;
     const char *p = clean;
     int result = 0;
-    for (; result == 0 && (at = find_special(e.t, p, 0, &s)); p = at + s->size) {
+    for (; result == 0 && (at = find_special(e.t, clean, p, 0, &s)); p = at + s->size) {
         result = encode_plain(&e, p, (size_t)(at - p));
-        emit(&e, s->id);
+        emit_special(&e, s);
     }
     if (result == 0) result = encode_plain(&e, p, strlen(p));
     free(clean);
@@ -418,4 +443,26 @@ int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids)
     ids[0] = tok->bos, ids[kept + 1] = tok->eos;
     for (int i = kept + 2; i < tok->length; i++) ids[i] = tok->pad;
     return count - kept;
+}
+
+int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count)
+{
+    struct TokenizerTables *t = tok->tables;
+    char *clean = repair(word), *low = clean ? normalize(clean, strlen(clean)) : NULL;
+    Special *more = low ? realloc(t->special, ((size_t)t->specials + 1) * sizeof *more) : NULL;
+    int result = more ? 0 : err("%s: no memory for this word", word);
+    if (more) {
+        Special *s = &more[t->specials];
+        size_t   blank = *low == ' ', size = strlen(low) - blank;
+        size -= size && low[blank + size - 1] == ' ';
+        t->special = more;
+        *s = (Special){ .size = (int)size, .id = id, .count = count, .normalized = 1, .whole = 1 };
+        if (size < 1 || size >= SPECIAL_SIZE) result = err("\"%s\": a word of 1..%d bytes was expected", word, SPECIAL_SIZE - 1);
+        else memcpy(s->text, low + blank, size);
+        for (int i = 0; i < t->specials && result == 0; i++) result = strcmp(t->special[i].text, s->text) == 0;
+        t->specials += result == 0;
+    }
+    free(clean);
+    free(low);
+    return result;
 }

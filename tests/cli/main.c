@@ -20,6 +20,8 @@
 #define SMALL "golden/parity/a/model"                   /* random weights, 16x16, sizes in steps of 4 */
 #define TINY "golden/tiny-sd"
 #define LORA "golden/parity/a/lora.safetensors"
+#define MOCHA "golden/words/kohya.safetensors"
+#define S1_S2 "golden/words/cloneofsimo.safetensors"
 #define TRAIN "train --quiet --overwrite --model " SMALL " --train_data_dir @/data "
 #define PAIRS TRAIN "--enable_bucket --train_batch_size 2 "
 #define DEMO "train --quiet --overwrite --model " TINY " --train_data_dir @/demo --train_batch_size 2 --max_train_steps 3 --conv_dim 2 "
@@ -109,6 +111,7 @@ static void misuse(void)
         { TRAIN "--output_dir @/out --resume @/nothing", 1, "/nothing" },
         { TRAIN "--output_dir @/out --resume @/note.txt", 1, "note.txt: " },
         { TRAIN "--output_dir @/out --network_weights @/note.txt", 1, "note.txt: " },
+        { TRAIN "--output_dir @/out --network_weights " MOCHA, 1, "mocha: training goes on with LoRA alone" },
         { TRAIN "--output_dir @/note.txt", 1, "note.txt: " },
         { TRAIN "--output_dir @/note.txt/out", 1, "note.txt" },
         { TRAIN "--output_dir /proc/sdlora", 1, "/proc/sdlora" },
@@ -341,6 +344,21 @@ static void pictures(void)
     check(good && is_file(at("grid.png")) && difference("pair", "pair/without", 0) > 0, "--compare draws before and after, --grid shows them");
 }
 
+/* The two files have the same matrices, and other words. */
+static void learned_words(void)
+{
+    int good = works(SAMPLE "--prompt mocha --output_dir @/bare") && works(SAMPLE "--prompt mocha --lora " S1_S2 " --output_dir @/plain");
+    good = good && works(SAMPLE "--prompt mocha --lora " MOCHA ":1 --compare --output_dir @/word");
+    check(good && strstr(sdlora(SAMPLE "--prompt x --lora " S1_S2 " --output_dir @/said")->err, "words        <s1>, <s2>: " S1_S2 "\n"), "words are told");
+    check(difference("word", "plain", 0) > 0 && difference("word", "plain", 0) < 256, "a word that a LoRA file brings means something else with it");
+    check(difference("word/without", "bare", 0) == 0, "and nothing new without it");
+    good = works(SAMPLE "--prompt cat --lora " S1_S2 " --output_dir @/cat") && works(SAMPLE "--prompt cat --lora " MOCHA " --output_dir @/cat2");
+    check(good && difference("cat", "cat2", 0) == 0, "a prompt without such words is drawn as ever");
+    good = works(SAMPLE "--prompt MOCHA,<s1> --lora " MOCHA " --lora " S1_S2 " --output_dir @/both");
+    check(good && difference("both", "word", 0) > 0, "the words of two files");
+    check(works(SAMPLE "--prompt mocha --lora " MOCHA " --lora " MOCHA " --allow_unmatched --output_dir @/twice"), "the first meaning of a word stays");
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -359,6 +377,7 @@ int main(int argc, char **argv)
     planning();
     self_test();
     pictures();
+    learned_words();
     tools();
     return cli_close();
 }

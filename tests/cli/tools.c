@@ -5,6 +5,8 @@
 
 #define MODEL "golden/parity/a/model "
 #define LORA  "golden/parity/a/lora.safetensors "
+#define MOCHA "golden/words/kohya.safetensors "
+#define S1_S2 "golden/words/cloneofsimo.safetensors "
 #define DRAW  "sample " MODEL "--prompt x --seed 1 --steps 1 --set ref64 "
 
 static void works(const char *words)
@@ -53,6 +55,14 @@ void tools(void)
     said = sdlora("extract --model_org " MODEL "--model_tuned @/tools/model --save_to @/tools/extracted.safetensors --dim 3 --conv_dim 3 --min_diff 0");
     check(said->status == 0 && strstr(said->out, "error 0.0"), "extract says how far off it is");
     draws_alike(DRAW "--lora @/tools/extracted.safetensors", "tools/e");
+
+    works("resize " MOCHA "--save_to @/tools/mocha.safetensors --new_rank 1 --quiet");
+    works("merge --models @/tools/mocha.safetensors " S1_S2 "--save_to @/tools/words.safetensors");
+    said = sdlora("info @/tools/words.safetensors");
+    check(said->status == 0 && strstr(said->out, "  <s1>\n  <s2>\n  mocha\n"), "learned words are carried along");
+    fails("merge --models " MOCHA "@/tools/mocha.safetensors --save_to @/tools/x.safetensors", "mocha: another of these files has learned this word");
+    fails("merge --models " MOCHA "--sd_model " MODEL "--save_to @/tools/x", "mocha: a model has no place for a learned word");
+    works("merge --models " MOCHA "--sd_model " MODEL "--save_to @/tools/model_of_words --allow_unmatched");
 
     fails("convert " LORA, "--save_to");
     fails("convert " LORA "@/tools/x --to ldm", "ldm is a layout of models");
