@@ -93,7 +93,11 @@ static const char *jpeg_flaw(const uint8_t *file, size_t size)
 static int bmp_is_opaque(const uint8_t *file, size_t size) { return size >= 34 && file[28] == 32 && file[30] == 0; }
 
 /* stb tries one format after the other, so that the reason it gives may be the last one's. */
-static const char *reason(const char *flaw) { return flaw ? flaw : errno == ENOMEM ? "no memory" : stbi_failure_reason(); }
+static const char *reason(const char *flaw)
+{
+    if (flaw) return flaw;
+    return errno == ENOMEM || strcmp(stbi_failure_reason(), "outofmem") == 0 ? "no memory" : stbi_failure_reason();
+}
 
 /* ---- reading ---- */
 

@@ -325,7 +325,7 @@ static void print_header(FILE *out, const SafetensorsEntry *e, int count, const 
     for (long end = ftell(out); end % 8; end++) fputc(' ', out);
 }
 
-/* malloc'd */
+/* malloc'd. Of a stream into memory: the text may be NULL though nothing has said that it failed. */
 static char *header_of(size_t *length, const SafetensorsEntry *e, int count, const SafetensorsPair *pair, int pairs)
 {
     char *header = NULL;
@@ -333,7 +333,7 @@ static char *header_of(size_t *length, const SafetensorsEntry *e, int count, con
     if (out) print_header(out, e, count, pair, pairs);
     int bad = !out || ferror(out);
     if (out && fclose(out) != 0) bad = 1;
-    if (bad) return free(header), err("no memory for the header of %d tensors", count), NULL;
+    if (bad || !header) return free(header), err("no memory for the header of %d tensors", count), NULL;
     return header;
 }
 

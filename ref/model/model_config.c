@@ -223,6 +223,6 @@ char *model_config_text(const ModelConfig *c, ConfigFile file)
     default: put_vae(f, &c->vae); break;
     }
     int bad = ferror(f);
-    if (fclose(f) || bad) return free(text), err("no memory for %s", config_files[file]), NULL;
+    if (fclose(f) || bad || !text) return free(text), err("no memory for %s", config_files[file]), NULL;
     return text;
 }

@@ -293,7 +293,8 @@ static int write_view(const char *stem, int length, const char *ending, double t
     int status = 0;
     if (picture) put_picture(&v, root);
     else status = print_tables(&v, root);
-    if (fclose(v.out)) status = err("out of memory for a trace");
+    int bad = ferror(v.out);
+    if (fclose(v.out) || bad || !text) status = err("out of memory for a trace");
     if (!status && snprintf(path, sizeof path, "%.*s%s", length, stem, ending) >= (int)sizeof path) status = err("--trace: too long a path");
     if (!status) status = file_write(path, text, size);
     free(text);

@@ -270,7 +270,8 @@ static char *normalize(const char *text, size_t size)
     utf8proc_uint8_t *composed = NULL;
     utf8proc_ssize_t length = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size, &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     char *out = length < 0 ? NULL : malloc(2 * (size_t)length + 1), *p = out;
-    if (!out) return err("a text of %zu bytes cannot be normalised: %s", size, length < 0 ? utf8proc_errmsg(length) : "no memory"), free(composed), NULL;
+    const char *why = length < 0 && length != UTF8PROC_ERROR_NOMEM ? utf8proc_errmsg(length) : "no memory";
+    if (!out) return err("a text of %zu bytes cannot be normalised: %s", size, why), free(composed), NULL;
     const char *s = (const char *)composed, *end = s + length;
     while (s < end) {
         int32_t code = utf8_next(&s, end);

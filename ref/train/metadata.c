@@ -92,7 +92,8 @@ static void put_written(Metadata *m, const char *key, const Trainer *t, int (*wr
     size_t size;
     FILE  *out = m->failed ? NULL : open_memstream(&text, &size);
     int    status = out ? write(out, t) : -1;
-    if (out && fclose(out)) status = -1;
+    int bad = out && ferror(out);
+    if (out && (fclose(out) || bad || !text)) status = -1;
     if (!m->failed && status) m->failed = err("out of memory for %s", key);
     if (!m->failed) put(m, key, "%s", text);
     free(text);

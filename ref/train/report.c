@@ -434,7 +434,8 @@ static int make_pictures(Report *r)
     FILE *f = open_memstream(&r->pictures, &size);
     if (!f) return err("out of memory for the report");
     int status = put_pictures(f, r->t);
-    if (fclose(f) && !status) status = err("out of memory for the report");
+    int bad = ferror(f);
+    if ((fclose(f) || bad || !r->pictures) && !status) status = err("out of memory for the report");
     if (status) free(r->pictures), r->pictures = NULL;
     return status;
 }
@@ -463,7 +464,8 @@ int report_write(Report *r, int always)
     for (size_t i = 0; i < sizeof page / sizeof *page && !status; i++)
         if (strcmp(page[i], "@DATA@\n")) fputs(page[i], f);
         else status = put_run(f, r);
-    if (f && fclose(f) && !status) status = err("%s: out of memory", path);
+    int bad = f && ferror(f);
+    if (f && (fclose(f) || bad || !text) && !status) status = err("%s: out of memory", path);
     if (!status) status = file_write(path, text, size);
     free(text);
     r->written = now();

@@ -41,7 +41,7 @@ static int hash_pictures(char hex[HASH_SIZE], const Trainer *t)
         const Picture *p = &t->concepts.picture[i];
         fprintf(out, "%s/%s\n%s\n%dx%d %d\n", t->concepts.concept[p->concept].folder, path_name(p->path), p->caption, p->w, p->h, t->repeats[i]);
     }
-    int status = fclose(out) ? err("out of memory for the list of pictures") : 0;
+    int bad = ferror(out), status = fclose(out) || bad || !text ? err("out of memory for the list of pictures") : 0;
     if (!status) hash_data(hex, text, size);
     free(text);
     return status;
