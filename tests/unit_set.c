@@ -25,6 +25,35 @@ static void test_open(void **state)
     assert_non_null(strstr(err_text(), "ref64"));
 }
 
+/* The CPU set by its names: the best level, any, and each without transforms; which convolutions those are for. */
+static void test_levels(void **state)
+{
+    (void)state;
+    const Attr same = { .kernel = 3, .stride = 1, .pad = { 1, 1, 1, 1 } }, half = { .kernel = 3, .stride = 2, .pad = { 1, 1, 1, 1 } };
+    float      any[1];
+    Set       *cpu = set_open("cpu"), *exact = set_open("cpu-exact");
+    char       name[64];
+    assert_non_null(cpu), assert_non_null(exact), assert_non_null(set_open("cpu-base"));
+    assert_ptr_equal(set_open("auto"), cpu);
+    assert_ptr_equal(set_open(cpu->name), cpu);
+    snprintf(name, sizeof name, "%s-exact", cpu->name);
+    assert_string_equal(exact->name, name);
+    assert_ptr_equal(set_open(name), exact);
+    Op large = op_conv(tensor_of(any, T_F32, 1, 64, 64, 320), tensor_of(any, T_F32, 1, 64, 64, 320), (Weight){ .t = tensor_of(any, T_F32, 320, 3, 3, 320) },
+                       NONE, NONE, NONE, same);
+    Op down = op_conv(tensor_of(any, T_F32, 1, 32, 32, 320), large.x[0], large.w, NONE, NONE, NONE, half);
+    assert_int_equal(cpu->transform(cpu, &large), 4);
+    assert_int_equal(cpu->transform(cpu, &down), 0);
+    assert_int_equal(exact->transform(exact, &large), 0);
+    assert_true(cpu->need(cpu, &large) > 0);
+    assert_int_equal(exact->need(exact, &large), 0);
+    static const char *const none[] = { "cpu-", "cpu-foo", "cpu-base-", "cpu-base-exactly", "cpu-exact-base" };
+    for (size_t k = 0; k < sizeof none / sizeof *none; k++) {
+        assert_null(set_open(none[k]));
+        assert_non_null(strstr(err_text(), "cpu-base-exact"));
+    }
+}
+
 static void test_alloc(void **state)
 {
     (void)state;
@@ -187,6 +216,7 @@ static void test_narrow_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_open),     cmocka_unit_test(test_alloc),  cmocka_unit_test(test_transfer),
-                                        cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals) };
+                                        cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals),
+                                        cmocka_unit_test(test_levels) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

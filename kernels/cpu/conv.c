@@ -15,11 +15,11 @@ static Product segments_of(const Product *p, Op *rest)
     return segments;
 }
 
-static void run(Product p)
+static void run(Product p, int plain)
 {
     Op      rest;
     Product segments = segments_of(&p, &rest);
-    if (!NAME(winograd_of)(&p)) {
+    if (plain || !NAME(winograd_of)(&p)) {
         NAME(product)(&p);
         return;
     }
@@ -27,11 +27,11 @@ static void run(Product p)
     if (segments.terms) NAME(product)(&segments);
 }
 
-static size_t need(Product p)
+static size_t need(Product p, int plain)
 {
     Op      rest;
     Product segments = segments_of(&p, &rest);
-    if (!NAME(winograd_of)(&p)) return NAME(product_need)(&p);
+    if (plain || !NAME(winograd_of)(&p)) return NAME(product_need)(&p);
     return at_least(NAME(winograd_need)(&p), segments.terms ? NAME(product_need)(&segments) : 0);
 }
 
@@ -53,8 +53,10 @@ static Product conv_product(const Op *op)
     return p;
 }
 
-int    NAME(conv)(const Op *op) { return run(conv_product(op)), 0; }
-size_t NAME(conv_need)(const Op *op) { return need(conv_product(op)); }
+int    NAME(conv)(const Op *op) { return run(conv_product(op), 0), 0; }
+int    NAME(conv_plain)(const Op *op) { return run(conv_product(op), 1), 0; }
+size_t NAME(conv_need)(const Op *op) { return need(conv_product(op), 0); }
+size_t NAME(conv_plain_need)(const Op *op) { return need(conv_product(op), 1); }
 int    NAME(conv_transform)(const Op *op) { Product p = conv_product(op); return NAME(winograd_of)(&p); }
 
 /* ---- conv_dx: dx[h,w,i] = sum over the outputs (p,q) and taps with p stride = h + top - u, q stride = w + left - v, over o, of dy[p,q,o] w[o,u,v,i] ----
@@ -81,15 +83,18 @@ static Product phase_product(const Op *op, int h0, int w0)
     return p;
 }
 
-int NAME(conv_dx)(const Op *op)
+static int run_phases(const Op *op, int plain)
 {
     for (int h0 = 0; h0 < smaller(op->a.stride, op->y[0].h); h0++)
-        for (int w0 = 0; w0 < smaller(op->a.stride, op->y[0].w); w0++) run(phase_product(op, h0, w0));
+        for (int w0 = 0; w0 < smaller(op->a.stride, op->y[0].w); w0++) run(phase_product(op, h0, w0), plain);
     return 0;
 }
 
 /* The first phase is the largest; a transform is for step 1, which has no other. */
-size_t NAME(conv_dx_need)(const Op *op) { return need(phase_product(op, 0, 0)); }
+int    NAME(conv_dx)(const Op *op) { return run_phases(op, 0); }
+int    NAME(conv_dx_plain)(const Op *op) { return run_phases(op, 1); }
+size_t NAME(conv_dx_need)(const Op *op) { return need(phase_product(op, 0, 0), 0); }
+size_t NAME(conv_dx_plain_need)(const Op *op) { return need(phase_product(op, 0, 0), 1); }
 int    NAME(conv_dx_transform)(const Op *op) { Product p = phase_product(op, 0, 0); return NAME(winograd_of)(&p); }
 
 /* ---- conv_dw: dw[o,u,v,i] = sum over the outputs r = (p,q) of dy[r,o] x[p stride - top + u, q stride - left + v, i]: a product for each tap ---- */

@@ -14,7 +14,7 @@ extern const Entry NAME(cpu_table)[OP_COUNT];
 #define NEED(stem) size_t NAME(stem##_need)(const Op *op)
 RUN(linear); RUN(linear_dx); RUN(linear_dw);
 RUN(conv); RUN(conv_dx); RUN(conv_dw);
-RUN(conv_transform); RUN(conv_dx_transform);
+RUN(conv_transform); RUN(conv_dx_transform); RUN(conv_plain); RUN(conv_dx_plain); NEED(conv_plain); NEED(conv_dx_plain);
 RUN(norm); RUN(norm_dx); RUN(norm_dw);
 RUN(attn); RUN(attn_dx);
 RUN(act); RUN(act_dx); RUN(geglu); RUN(geglu_dx);

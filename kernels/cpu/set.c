@@ -15,20 +15,27 @@ typedef struct {
     Set          set;                                   /* first: a Set * is a pointer to all of it */
     const char  *level;
     const Entry *table;
+    int          exact;                                 /* no transforms */
 } CpuSet;
 
-static const Entry *table_of(const Set *set) { return ((const CpuSet *)set)->table; }
+static const CpuSet *of(const Set *set) { return (const CpuSet *)set; }
+static const Entry  *entry(const Set *set, const Op *op) { return &of(set)->table[op->kind]; }
+static int           is_plain(const Set *set, const Op *op) { return of(set)->exact && entry(set, op)->plain; }
 
-static size_t need(const Set *set, const Op *op) { return table_of(set)[op->kind].need ? table_of(set)[op->kind].need(op) : 0; }
+static size_t need(const Set *set, const Op *op)
+{
+    const Entry *e = entry(set, op);
+    return is_plain(set, op) ? e->plain_need(op) : e->need ? e->need(op) : 0;
+}
 
 static int run(Set *set, const Op *op)
 {
     if (op_check(set, op)) return -1;
     if (!op->scratch && need(set, op)) return err("%s: scratch: expected %zu bytes, found none", op_name(op->kind), need(set, op));
-    return table_of(set)[op->kind].run(op);
+    return is_plain(set, op) ? entry(set, op)->plain(op) : entry(set, op)->run(op);
 }
 
-static int transform(const Set *set, const Op *op) { return table_of(set)[op->kind].transform ? table_of(set)[op->kind].transform(op) : 0; }
+static int transform(const Set *set, const Op *op) { return entry(set, op)->transform && !of(set)->exact ? entry(set, op)->transform(op) : 0; }
 
 /* Weights are rearranged a panel at a time, where they are used: 400 rows pay for it (product.c), and nothing is kept twice. */
 static size_t pack(Set *set, Weight *w, void *dst)
@@ -44,8 +51,10 @@ static int   upload(Set *set, Tensor dst, Tensor host) { return (void)set, host_
 static int   download(Set *set, Tensor host, Tensor src) { return (void)set, host_move(host, src); }
 static int   sync_set(Set *set) { return (void)set, 0; }
 
-#define LEVEL(level) \
-    { { "cpu-" #level, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, transform }, #level, cpu_table_##level },
+#define ONE(level, suffix, exact)                                                                                                                              \
+    { { "cpu-" #level suffix, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, transform },                                 \
+      #level, cpu_table_##level, exact },
+#define LEVEL(level) ONE(level, "", 0) ONE(level, "-exact", 1)
 static CpuSet sets[] = { CPU_LEVELS };
 #undef LEVEL
 enum { SETS = sizeof sets / sizeof *sets };
@@ -64,16 +73,19 @@ static int processor_has(const char *level)
     return 1;
 }
 
-Set *cpu_open(const char *level)
+/* Is this the set that `name` means? Its own name, or what the best level goes by. */
+static int is_called(const CpuSet *set, const char *name)
 {
-    char names[128] = "";
+    return !strcmp(name, set->set.name) || (!strcmp(name, set->exact ? "cpu-exact" : "cpu") && processor_has(set->level));
+}
+
+Set *cpu_open(const char *name)
+{
+    char names[160] = "";
     for (int i = 0; i < SETS; i++) {
-        if (level ? !strcmp(level, sets[i].level) : processor_has(sets[i].level)) {
-            if (processor_has(sets[i].level)) return &sets[i].set;
-            return err("%s: this processor has no %s", sets[i].set.name, level), NULL;
-        }
+        if (is_called(&sets[i], name)) return processor_has(sets[i].level) ? &sets[i].set : (err("%s: not on this processor", name), NULL);
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", sets[i].set.name);
+        snprintf(names + used, sizeof names - used, ", %s", sets[i].set.name);
     }
-    return err("cpu-%s: no such level, there are: %s", level ? level : "", names), NULL;
+    return err("%s: no such set of the processor's, there are: cpu, cpu-exact%s", name, names), NULL;
 }

@@ -186,9 +186,10 @@ static const Option train_options[] = {
     { .group = "Machine" },
     { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cpu, ref (float), ref64 (double) or ref16 (f16 between)",
       .more = "A kernel set is one implementation of all arithmetic. cpu is the fast one, by the best instructions that the processor has (cpu-avx512, "
-              "cpu-avx2, cpu-neon, cpu-base name them); auto is the fastest that runs here. ref is the reference; ref64 is the same in double precision, twice "
-              "as slow, and there to compare with. ref16 rounds what it stores to f16, as graphics cards do, and shows what that does to a training. A state "
-              "says which set made it; a run that is resumed on another goes on, but not to the same bits." },
+              "cpu-avx2, cpu-neon, cpu-base name them; cpu-exact does without the convolutions' shortcut, which rounds more); auto is the fastest that runs "
+              "here. ref is the reference; ref64 is the same in double precision, twice as slow, and there to compare with. ref16 rounds what it stores to "
+              "f16, as graphics cards do, and shows what that does to a training. A state says which set made it; a run that is resumed on another goes on, "
+              "but not to the same bits." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(quiet), .kind = OPT_FLAG, .help = "Print no progress" },
     { AT(dry_run), .kind = OPT_FLAG, .help = "Say what the run would do and all that is wrong with it, and stop",

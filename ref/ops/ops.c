@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static Set *cpu_open_best(void) { return cpu_open(NULL); }
+static Set *cpu_open_best(void) { return cpu_open("cpu"); }
 
 /* auto: the fastest that runs. */
 static const struct {
@@ -42,7 +42,7 @@ Set *set_open(const char *name)
         err("set %s: this program has loaded %d OpenMP runtimes; build it with the compiler whose runtime its BLAS uses, or with GEMM=naive", name, runtimes);
         return NULL;
     }
-    if (strncmp(name, "cpu-", 4) == 0) return cpu_open(name + 4);
+    if (strncmp(name, "cpu-", 4) == 0) return cpu_open(name);
     for (int i = 0; i < SET_COUNT; i++) {
         if (strcmp(sets[i].name, name) == 0) return sets[i].open();
         size_t used = strlen(names);
