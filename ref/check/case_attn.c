@@ -13,7 +13,7 @@ static Attn draw_heads(Case *c)
     enum { RANGE = 3 };
     Attn a = { .heads = among(c, 1, 8), .causal = among(c, 0, 3) == 1 };
     c->left /= 4 * a.heads;
-    a.d = dim(c, 160);
+    a.d = dim(c, 512);
     int tq = dim(c, 384), tk = a.causal ? tq : dim(c, 384), n = among(c, 1, 2);
     a.scale = below(c, 2) ? 1 / sqrt(a.d) : one_of(c, (const double[]){ 1, 0.125, 0.3 }, 3);
     a.q = in_range(c, ACT, n, 1, tq, a.heads * a.d, RANGE), a.k = in_range(c, ACT, n, 1, tk, a.heads * a.d, RANGE), a.v = in(c, ACT, n, 1, tk, a.heads * a.d);
