@@ -202,6 +202,17 @@ template <int V> DEVICE void store(half *p, const Floats<V> &x)
     }
 }
 
+/* Eight halves from p on, zeros after the first `count`; p NULL: zeros. wide: p lies on 16 bytes, and of eight either all are there or none. */
+DEVICE uint4 eight(const half *p, int count, bool wide)
+{
+    if (!p || count <= 0) return make_uint4(0, 0, 0, 0);
+    if (wide) return *(const uint4 *)p;
+    struct __align__(16) { half v[8]; } x;
+#pragma unroll
+    for (int j = 0; j < 8; j++) x.v[j] = j < count ? p[j] : __float2half_rn(0);
+    return bits_of<uint4>(x);
+}
+
 DEVICE float logistic(float x) { return 1 / (1 + expf(-x)); }
 
 /* ---- what runs each op: shapes have been through op_check, scratch is there. 0, or -1 and err() ---- */

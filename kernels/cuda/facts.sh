@@ -37,7 +37,7 @@ facts_of() { # file.cu
     launches_of "$1" | sed 's/^/launch /' >"$work/all"
     ${CUOBJDUMP:-cuobjdump} -res-usage "$work/facts.o" | awk '/Function/ { sub(":$", "", $2); name = $2 } /REG:/ { print "usage", name, $1, $2 }' >>"$work/all"
     ${CUOBJDUMP:-cuobjdump} -sass "$work/facts.o" >>"$work/all"
-    awk -f facts.awk "$work/all" | c++filt | sed 's/__half/half/g; s/^void //; s/(.*)\( *|\)/\1/; s/, /,/g; s/ *|/ |/' | sort |
+    awk -f facts.awk "$work/all" | c++filt | sed 's/__half/half/g; s/> >/>>/g; s/^void //; s/(.*)\( *|\)/\1/; s/, /,/g; s/ *|/ |/' | sort |
         awk -F '|' '{ printf "%-44s%s\n", $1, $2 }'
 }
 

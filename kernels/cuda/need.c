@@ -88,6 +88,7 @@ size_t cuda_need(const Set *set, const Op *op)
     case OP_EMBED: return sizeof(int);
     case OP_NORM: return norm_bytes(op, op->x[0]);
     case OP_NORM_DX: case OP_NORM_DW: return norm_bytes(op, op->x[1]);
+    case OP_ATTN_DX: return rows_of(op->x[1]) * (size_t)op->a.heads * sizeof(float);
     case OP_SUM: return sum_bytes(op);
     case OP_SUMSQ: return sum_blocks((size_t)op->x[0].c) * SQUARES_BYTES;
     default: return 0;

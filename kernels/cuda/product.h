@@ -48,17 +48,6 @@ template <int WM, bool A_COLUMNS, bool B_COLUMNS, class S> DEVICE void multiply(
     }
 }
 
-/* Eight halves from p on, zeros after the first `count`; p NULL: zeros. wide: p lies on 16 bytes, and of eight either all are there or none. */
-DEVICE uint4 eight(const half *p, int count, bool wide)
-{
-    if (!p || count <= 0) return make_uint4(0, 0, 0, 0);
-    if (wide) return *(const uint4 *)p;
-    struct { half v[8]; } x;
-#pragma unroll
-    for (int j = 0; j < 8; j++) x.v[j] = j < count ? p[j] : __float2half_rn(0);
-    return bits_of<uint4>(x);
-}
-
 /* Gives each thread eight neighbours of a row of the warp's results at a time: leave(row, column, values), counted from the warp's first. */
 template <int WM, class S, class F> DEVICE void leave_by_rows(const float (&acc)[WM / 16][4][4], float scale, S &s, F leave)
 {

@@ -41,6 +41,8 @@ static int dispatch(const Op *op)
     case OP_NORM: return cuda_norm(op, stream);
     case OP_NORM_DX: return cuda_norm_dx(op, stream);
     case OP_NORM_DW: return cuda_norm_dw(op, stream);
+    case OP_ATTN: return cuda_attn(op, stream);
+    case OP_ATTN_DX: return cuda_attn_dx(op, stream);
     case OP_ACT: return cuda_act(op, stream);
     case OP_ACT_DX: return cuda_act_dx(op, stream);
     case OP_GEGLU: return cuda_geglu(op, stream);
