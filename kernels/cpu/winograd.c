@@ -11,31 +11,39 @@
  * the time goes; each takes the inner loop of any product. Tiles are taken in batches whose V stays in the last-level cache: first all V of a batch, then
  * tasks of up to TILES tiles by a panel of outputs. A task makes its U a chunk of DEEP channels at a time, used by all its tiles while in the second-level
  * cache, beside the sums of all places; then it transforms these and stores. */
-enum { T = 6, M = 4, PLACES = T * T, TILES = 112 / MR * MR, DEEP = 64, SLOTS = 32, BATCH = 16 << 20 };
+enum { T = 6, M = 4, PLACES = T * T, TILES = 196 / MR * MR, DEEP = 64, SLOTS = 16, BATCH = 32 << 20 };
 
 typedef struct {
-    size_t tiles, batch, ldv;                           /* of all images; of a batch; distance of rows of V */
-    int    down, across, slots;                         /* tiles of an image */
+    size_t tiles, batch;                                /* of all images; of a batch */
+    int    chunks, down, across, slots;                 /* of channels; tiles of an image */
 } Plan;
 
-enum { U_SIZE = PLACES * DEEP * NR, SUM_SIZE = PLACES * TILES * NR, PANEL_SIZE = 9 * DEEP * NR, SLOT = U_SIZE + SUM_SIZE + PANEL_SIZE };
+/* Floats of a slot. The 36 matrices of U lie a line further apart than a power of 2, so that they are not all in one set of the first-level cache. */
+enum { U_NEXT = DEEP * NR + 16, U_SIZE = PLACES * U_NEXT, SUM_SIZE = PLACES * TILES * NR, PANEL_SIZE = 9 * DEEP * NR, SLOT = U_SIZE + SUM_SIZE + PANEL_SIZE };
 
 static Plan plan_of(const Product *p)
 {
     Plan   k = { .down = (p->h + M - 1) / M, .across = (p->w + M - 1) / M };
-    size_t c = (size_t)p->term[0].x.c, tasks;
-    k.tiles = (size_t)p->op->y[0].n * (size_t)k.down * (size_t)k.across;
-    k.ldv = parts_of(c, W) * W + W * (c % 1024 == 0);   /* not a multiple of 4096 bytes: see product.c */
-    k.batch = parts_of(k.tiles, parts_of(k.tiles, at_least(BATCH / (PLACES * sizeof(float) * k.ldv), TILES)));
+    size_t tasks, bytes;
+    k.tiles = (size_t)p->op->y[0].n * (size_t)k.down * (size_t)k.across, k.chunks = (p->term[0].x.c + DEEP - 1) / DEEP;
+    bytes = (size_t)(k.chunks * PLACES * DEEP) * sizeof(float);
+    k.batch = parts_of(k.tiles, parts_of(k.tiles, at_least(BATCH / bytes, TILES)));
     tasks = parts_of(k.batch, TILES) * parts_of((size_t)p->op->y[0].c, NR);
     k.slots = (int)at_most(tasks, SLOTS);
     return k;
 }
 
+/* V is (chunks, PLACES, batch, DEEP): what an inner loop takes lies together. */
+static size_t v_size(const Plan *k) { return (size_t)k->chunks * PLACES * k->batch * DEEP; }
+static size_t v_at(const Plan *k, int place, size_t row, int c)
+{
+    return (((size_t)(c / DEEP) * PLACES + (size_t)place) * k->batch + row) * DEEP + (size_t)(c % DEEP);
+}
+
 size_t NAME(winograd_need)(const Product *p)
 {
     Plan k = plan_of(p);
-    return (PLACES * k.batch * k.ldv + (size_t)k.slots * SLOT) * sizeof(float);
+    return (v_size(&k) + (size_t)k.slots * SLOT) * sizeof(float);
 }
 
 /* ---- the three transforms, in one dimension: from and to are `step` apart ---- */
@@ -91,7 +99,7 @@ static Window window_of(const Product *p, const Plan *k, size_t tile)
     return window;
 }
 
-/* v (PLACES, batch, ldv): row `row`, all channels. */
+/* Row `row` of v, all channels. */
 static void transform_input(float *v, const Product *p, const Plan *k, size_t tile, size_t row)
 {
     Window window = window_of(p, k, tile);
@@ -102,13 +110,13 @@ static void transform_input(float *v, const Product *p, const Plan *k, size_t ti
         UNROLL for (int i = 0; i < PLACES; i++) d[i] = window.at[i] ? take(window.at[i] + c, n) : load(zeros);
         UNROLL for (int j = 0; j < T; j++) input_1d(half + j, d + j, T);
         UNROLL for (int i = 0; i < T; i++) input_1d(d + i * T, half + i * T, 1);
-        UNROLL for (int i = 0; i < PLACES; i++) store(v + ((size_t)i * k->batch + row) * k->ldv + c, d[i]);
+        UNROLL for (int i = 0; i < PLACES; i++) store(v + v_at(k, i, row, c), d[i]);
     }
 }
 
 /* ---- U = G g G' ---- */
 
-/* u (PLACES, deep, NR) from panel (9, deep, NR). */
+/* u (PLACES, deep, NR), matrices U_NEXT apart, from panel (9, deep, NR). */
 static void transform_kernel(float *u, const float *panel, int deep)
 {
     size_t size = (size_t)deep * NR;
@@ -117,7 +125,7 @@ static void transform_kernel(float *u, const float *panel, int deep)
         UNROLL for (int i = 0; i < 9; i++) g[i] = load(panel + (size_t)i * size + j);
         UNROLL for (int b = 0; b < 3; b++) kernel_1d(half + b, g + b, 3, 3);
         UNROLL for (int a = 0; a < T; a++) kernel_1d(to + a * T, half + a * 3, 1, 1);
-        UNROLL for (int i = 0; i < PLACES; i++) store(u + (size_t)i * size + j, to[i]);
+        UNROLL for (int i = 0; i < PLACES; i++) store(u + (size_t)i * U_NEXT + j, to[i]);
     }
 }
 
@@ -143,8 +151,8 @@ static void add_products(float *sum, const Plan *k, const float *v, size_t first
     for (int i = 0; i < PLACES; i++)
         for (int r = 0; r < tiles; r += MR) {
             const float *row[MR];
-            for (int m = 0; m < MR; m++) row[m] = v + ((size_t)i * k->batch + first + (size_t)smaller(r + m, tiles - 1)) * k->ldv + c0;
-            multiply(sum + ((size_t)i * TILES + (size_t)r) * NR, c0 == 0, row, u + (size_t)i * (size_t)deep * NR, deep);
+            for (int m = 0; m < MR; m++) row[m] = v + v_at(k, i, first + (size_t)smaller(r + m, tiles - 1), c0);
+            multiply(sum + ((size_t)i * TILES + (size_t)r) * NR, c0 == 0, row, u + (size_t)i * U_NEXT, deep);
         }
 }
 
@@ -189,7 +197,7 @@ static void run_task(const Product *p, const Plan *k, const float *v, size_t beg
 
 static void run_batch(const Product *p, const Plan *k, size_t begin)
 {
-    float *v = p->op->scratch, *slot = v + PLACES * k->batch * k->ldv;
+    float *v = p->op->scratch, *slot = v + v_size(k);
     int    count = (int)at_most(k->batch, k->tiles - begin), c = p->op->y[0].c, across = (int)parts_of((size_t)c, NR);
     int    down = (count + TILES - 1) / TILES, each = (count + down - 1) / down, tasks = down * across;
 #pragma omp parallel for schedule(static)
