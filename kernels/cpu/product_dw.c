@@ -18,20 +18,31 @@ size_t NAME(product_dw_need)(int m, int n, size_t rows) { return chunk_count(row
 static const float zeros[NR];
 
 /* from[l]: the pixel of t that tap (down, across) reads for output pixel first + l of an h by w grid, or NULL: outside. */
-static void find_rows(const float *from[CHUNK], Tensor t, size_t first, size_t count, size_t h, size_t w, int step, int down, int across)
+static void find_rows(const float *from[CHUNK], Tensor t, size_t first, size_t count, int h, int w, int step, int down, int across)
 {
+    size_t grid = (size_t)h * (size_t)w, n = first / grid;
+    int    p = (int)(first % grid) / w, q = (int)(first % grid) % w;
     for (size_t l = 0; l < count; l++) {
-        size_t r = first + l;
-        int    i = (int)(r / w % h) * step + down, j = (int)(r % w) * step + across, inside = (unsigned)i < (unsigned)t.h && (unsigned)j < (unsigned)t.w;
-        from[l] = inside ? (const float *)t.p + r / (h * w) * t.img + ((size_t)i * (size_t)t.w + (size_t)j) * t.ld : NULL;
+        int i = p * step + down, j = q * step + across, inside = (unsigned)i < (unsigned)t.h && (unsigned)j < (unsigned)t.w;
+        from[l] = inside ? (const float *)t.p + n * t.img + ((size_t)i * (size_t)t.w + (size_t)j) * t.ld : NULL;
+        if (++q == w) q = 0, p++;
+        if (p == h) p = 0, n++;
+    }
+}
+
+/* to (wide) = the first `columns` numbers of a row, or none, and zeros behind them. */
+INLINE void copy_row(float *to, const float *row, int columns, int wide)
+{
+    for (int j = 0; j < wide; j += W) {
+        int n = row && columns > j ? smaller(W, columns - j) : 0;
+        put(to + j, n ? take(row + j, n) : (V){ 0 }, smaller(W, wide - j));
     }
 }
 
 /* to (count, MR) = columns m.. of the rows of a; 0 where there are no more. */
 static void pack_a(float *to, const float *const *row, size_t count, int m, int columns)
 {
-    for (size_t l = 0; l < count; l++, to += MR)
-        for (int j = 0; j < MR; j++) to[j] = row[l] && j < columns ? row[l][m + j] : 0;
+    for (size_t l = 0; l < count; l++, to += MR) copy_row(to, row[l] ? row[l] + m : NULL, columns, MR);
 }
 
 /* at[l]: columns c to c + NR of b's row l: where they are, or, at the edge, a copy in `edge`. */
@@ -40,9 +51,8 @@ static void find_panel(const float *at[CHUNK], float *edge, const float *const *
     for (size_t l = 0; l < count; l++) {
         at[l] = row[l] ? row[l] + c : zeros;
         if (!row[l] || columns >= NR) continue;
-        float *to = edge + l * NR;
-        for (int j = 0; j < NR; j++) to[j] = j < columns ? row[l][c + j] : 0;
-        at[l] = to;
+        at[l] = edge + l * NR;
+        copy_row(edge + l * NR, row[l] + c, columns, NR);
     }
 }
 
@@ -76,7 +86,7 @@ static void run_chunk(const ProductDw *p, const Plan *k, int chunk, int first_pa
     float        a[CHUNK * MR] __attribute__((aligned(64))), edge[CHUNK * NR] __attribute__((aligned(64)));
     const float *row_a[CHUNK], *row_b[CHUNK], *b[CHUNK];
     size_t       rows = row_count(p->a), first = at_most((size_t)chunk * k->each, rows), count = at_most(k->each, rows - first);
-    size_t       h = (size_t)p->a.h, w = (size_t)p->a.w;
+    int          h = p->a.h, w = p->a.w;
     float       *sums = p->scratch + (size_t)chunk * k->size;
     find_rows(k->turned ? row_b : row_a, p->a, first, count, h, w, 1, 0, 0);
     find_rows(k->turned ? row_a : row_b, p->b, first, count, h, w, p->step, p->down, p->across);
