@@ -1,6 +1,6 @@
 #!/bin/sh
 # The emulator's own tests, and every op of the CUDA set on it against its definition, in six orders and with every access looked at. Speaks TAP.
-#   run.sh BUILD CASES [short]      short: in plain order only
+#   run.sh BUILD CASES [short]      short: in plain order only. Each random order has its own cases.
 build=$1; cases=$2; short=$3
 cd "$(dirname "$0")/../.." || exit 1
 number=0; bad=0
@@ -16,7 +16,7 @@ order() { # build, order, seed
     how="$1 build, $2 order${3:+ $3}"
     export EMU_ORDER="$2" EMU_SEED="$3"
     try "itself, $how" "$build/emu/$1/selftest"
-    for op in $ops; do try "$op, $how" "$build/emu/$1/checkops" --set cuda --against ref --op "$op" --cases "$cases"; done
+    for op in $ops; do try "$op, $how" "$build/emu/$1/checkops" --set cuda --against ref --op "$op" --cases "$cases" --seed "${3:-1}"; done
 }
 
 builds=plain
