@@ -234,7 +234,7 @@ for per in (8, 9):
     tensors("lora", f"numbered_{per}", **{f"unet:{i}:{end}": half(8 if per == 9 and i % 9 == 4 and end == "up" else 1, 1) for i in range(16 * per) for end in ("down", "up")})
 tensors("lora", "numbered_hole", **{"unet:1:down": half(2, 3), "unet:1:up": half(4, 2)})
 for name, text in [("plain", '{"lora_alpha": 4, "r": 2}'), ("pattern", '{"lora_alpha": 4, "alpha_pattern": {"to_q": 8, ".*to_k": 1}}'), ("rslora", '{"lora_alpha": 4, "use_rslora": true}'),
-                   ("foreign", '{"alpha_pattern": {"(?:a)": 8}}'), ("backslash", '{"alpha_pattern": {"a\\d": 8}}'), ("open", '{"alpha_pattern": {"(a": 8}}'),
+                   ("foreign", '{"alpha_pattern": {"(?:a)": 8}}'), ("backslash", '{"alpha_pattern": {"a\\d": 8}}'), ("backslash_end", '{"alpha_pattern": {"a\\\\": 8}}'), ("open", '{"alpha_pattern": {"(a": 8}}'),
                    ("text", '{"alpha_pattern": {"a": "b"}}'), ("list", '{"alpha_pattern": [1]}'), ("huge", '{"lora_alpha": 1e400}'), ("lycoris", '{"alpha": 3}'), ("broken", "{")]:
     put("peft", name, text)
 

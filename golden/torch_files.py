@@ -146,6 +146,7 @@ for name in ("zip", "bad/system4", "bad/memo_far", "bad/text_long", "bad/cyclic"
     with zipfile.ZipFile(f"{OUT}/{name}.pt") as z:      # for the fuzzing of the pickle reader alone
         code = z.read(next(n for n in z.namelist() if n.endswith("data.pkl")))
         open(f"tests/fuzz/corpus/pickle/{name.split('/')[-1]}", "wb").write(code)
+open("tests/fuzz/corpus/pickle/memo_hole", "wb").write(b"\x80\x02K\x01q\x050h\x03.")
 for protocol in (2, 3, 4, 5):
     value = {"state_dict": collections.OrderedDict(a=1, b=[2.5, None, True, "text", b"bytes", 2**40, -7, 300]), "t": ((), (1,), (1, 2), (1, 2, 3, 4)), "d": {}}
     open(f"tests/fuzz/corpus/pickle/protocol{protocol}", "wb").write(pickle.dumps(value, protocol))

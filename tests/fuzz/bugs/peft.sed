@@ -1,2 +1,2 @@
-# ref/lora/file.c: a strength may be infinite
-s/if (!isfinite(m->alpha)) return err.*/if (0) return -1;/
+# ref/lora/peft.c: a backslash at the end of a key is stepped over
+s/if (!at\[1\] || isalnum/if (isalnum/
