@@ -187,9 +187,12 @@ void touch(const void *address, size_t bytes, Touch kind, void *code)
     if (last) touch_device(last, p, bytes, kind, now, pc);
 }
 
+/* What lies on a fiber's stack the host's compiler has placed and copies as it likes, 16 bytes of a struct of two pointers at once. */
+static bool is_on_stack(const void *p) { return block && (char *)p >= (char *)block->stacks.low && (char *)p < (char *)block->stacks.low + block->stacks.size; }
+
 static void aligned(const void *p, size_t bytes, Touch kind, void *pc)
 {
-    if (self && (uintptr_t)p % bytes && is_new("misaligned", pc, nullptr))
+    if (self && (uintptr_t)p % bytes && !is_on_stack(p) && is_new("misaligned", pc, nullptr))
         report(place((const char *)pc), "misaligned: %zu bytes at once from %p, which is not a multiple of that", bytes, p);
     touch(p, bytes, kind, pc);
 }
