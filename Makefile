@@ -74,7 +74,7 @@ EMUFLAGS  := -std=c++17 -DCUDA_EMU -march=native -ffp-contract=off -fno-strict-a
 EMU       := $(patsubst %.cpp,$B/%.o,$(wildcard tests/emu/*.cpp))
 EMU_LIB   := $(filter-out $B/ref/ops/ops.o,$(LIB)) $B/emu/ops.o $(EMU)
 EMU_CU    := $(KERNELS:%.cu=%.o)
-EMU_TESTS := checkops bugs selftest
+EMU_TESTS := checkops sdlora bugs selftest
 EMU_SHORT := $(if $(SKIP),,$(EMU_TESTS:%=$B/emu/plain/%) $(if $(SAN),,$B/emu/race/bugs))
 EMU_BUILD  = @mkdir -p $(@D); echo "$(EMU_CXX) $<"; $(EMU_CXX) $(EMUFLAGS) -MMD -MP -c -o $@
 $B/emu/ops.o: ref/ops/ops.c ; $(COMPILE) -DWITH_CUDA
@@ -83,7 +83,8 @@ $B/emu/plain/%.o: %.cu ; $(EMU_BUILD) -x c++ $<
 $B/emu/race/%.o: %.cu ; $(EMU_BUILD) -O1 -fsanitize=thread -x c++ $<
 define emu_rules
 $B/emu/$1/checkops: $(patsubst %.c,$B/%.o,$(wildcard tests/checkops/*.c)) $(EMU_CU:%=$B/emu/$1/%)
-$B/emu/$1/checkops: $(EMU_LIB)
+$B/emu/$1/sdlora: $B/ref/cli/main.o $(EMU_CU:%=$B/emu/$1/%)
+$B/emu/$1/checkops $B/emu/$1/sdlora: $(EMU_LIB)
 $B/emu/$1/bugs: $B/emu/$1/tests/emu/bugs.o $(EMU)
 $B/emu/$1/selftest: $B/emu/$1/tests/emu/selftest.o $(EMU) $B/ref/base/type.o $B/ref/base/err.o
 $(EMU_TESTS:%=$B/emu/$1/%):

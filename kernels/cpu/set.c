@@ -52,7 +52,7 @@ static int   download(Set *set, Tensor host, Tensor src) { return (void)set, hos
 static int   sync_set(Set *set) { return (void)set, 0; }
 
 #define ONE(level, suffix, exact)                                                                                                                              \
-    { { "cpu-" #level suffix, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, transform },                                 \
+    { { "cpu-" #level suffix, T_F32, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, transform, NULL },                           \
       #level, cpu_table_##level, exact },
 #define LEVEL(level) ONE(level, "", 0) ONE(level, "-exact", 1)
 static CpuSet sets[] = { CPU_LEVELS };

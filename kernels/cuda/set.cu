@@ -100,6 +100,14 @@ static void *alloc(Set *, size_t bytes)
     return nullptr;
 }
 
+/* A quarter of what is free is for adapters, their moments and gradients, which come after the arena. */
+static size_t room(const Set *)
+{
+    size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    return free / 4 * 3;
+}
+
 static void release(Set *, void *p, size_t) { cudaFree(p); }
 
 /* Room on the host for a tensor: the same shape and type, without gaps. free() its p. */
@@ -162,7 +170,7 @@ static int download(Set *set, Tensor host, Tensor src)
 
 Set *cuda_open(void)
 {
-    static Set set = { "cuda", T_F16, T_F32, nullptr, run, cuda_need, pack, alloc, release, upload, download, sync_set, 0, nullptr };
+    static Set set = { "cuda", T_F16, T_F32, nullptr, run, cuda_need, pack, alloc, release, upload, download, sync_set, 0, nullptr, room };
     int         devices = 0;
     cudaError_t error = stream ? cudaSuccess : cudaGetDeviceCount(&devices);
     if (!error && !stream) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);

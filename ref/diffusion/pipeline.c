@@ -28,11 +28,11 @@ int pipeline_open_on(Pipeline *p, const ModelSource *source, Set *set)
     *p = (Pipeline){ .set = set };
     if (!p->set || checkpoint_open_source(&p->model, source, p->set)) return -1;
     const SchedulerConfig *c = &p->model.scheduler;
-    size_t                 memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);    /* reserved, not used: pages cost when touched */
+    size_t                 host = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);      /* reserved, not used: pages cost when touched */
     if (pipeline_open_tokenizer(p) == 0 &&
         schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
                       c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
-        tape_open(&p->tape, p->set, memory) == 0)
+        tape_open(&p->tape, p->set, set->room ? set->room(set) : host) == 0)
         return 0;
     pipeline_close(p);
     return -1;

@@ -122,6 +122,7 @@ struct Set {
     int    (*sync)(Set *);                              /* 0, or -1 and err(): the latched error */
     int    chain;                                       /* terms of a sum that are added one after another, at most, before blocks are; 0: all */
     int    (*transform)(const Set *, const Op *);       /* conv, conv_dx: m where the product is Winograd's F(m x m, 3x3), 0: plain; NULL: always plain */
+    size_t (*room)(const Set *);                        /* bytes that one arena may take, beside what a run still asks for; NULL: as many as the host has */
 };
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */

@@ -78,7 +78,7 @@ static int    sync_set(Set *set) { return (void)set, ref->sync(ref); }
 
 Set *ref_open_f16(void)
 {
-    static Set set = { "ref16", T_F16, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL };
+    static Set set = { "ref16", T_F16, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL, NULL };
     ref = ref_open_f32();
     set.chain = ref->chain;
     return &set;

@@ -41,7 +41,7 @@ Set *set_null(const Set *like)
 {
     NullSet *null = calloc(1, sizeof *null);
     if (!null) return err("out of memory for a set"), NULL;
-    *null = (NullSet){ .set = { like->name, like->act, like->acc, NULL, run, need, pack, alloc, release, move, move, sync_set, 0, NULL },
+    *null = (NullSet){ .set = { like->name, like->act, like->acc, NULL, run, need, pack, alloc, release, move, move, sync_set, 0, NULL, NULL },
                        .like = like,
                        .next = 1 << 20 };
     return &null->set;

@@ -9,6 +9,7 @@ static int    upload(Set *set, Tensor dst, Tensor host) { return wrap_inner(set)
 static int    download(Set *set, Tensor host, Tensor src) { return wrap_inner(set)->download(wrap_inner(set), host, src); }
 static int    sync_set(Set *set) { return wrap_inner(set)->sync(wrap_inner(set)); }
 static int    transform(const Set *set, const Op *op) { return wrap_inner(set)->transform(wrap_inner(set), op); }
+static size_t room(const Set *set) { return wrap_inner(set)->room(wrap_inner(set)); }
 
 void wrap_open(Wrap *wrap, Set *inner)
 {
@@ -17,4 +18,5 @@ void wrap_open(Wrap *wrap, Set *inner)
     *set = *inner;                                      /* name, types, what it says of itself */
     set->run = run, set->need = need, set->pack = pack, set->alloc = alloc, set->release = release;
     set->upload = upload, set->download = download, set->sync = sync_set, set->transform = inner->transform ? transform : NULL;
+    set->room = inner->room ? room : NULL;
 }
