@@ -66,7 +66,8 @@ NVCCFLAGS := -std=c++17 -O3 -gencode arch=compute_75,code=[sm_75,compute_75] -li
 $B/kernels/cuda/%.o: kernels/cuda/%.cu
 	@mkdir -p $(@D); echo "$(NVCC) $<"; $(NVCC) $(NVCCFLAGS) -Iref -MMD -MP -c -o $@ $<
 
-SKIP      := $(if $(filter thread,$(SAN)),emu/run.sh emu/bugs.sh)#         tests to leave out: clang's objects and g++'s know different thread sanitizers
+# Tests to leave out. Thread sanitizer: clang's and g++'s objects do not mix; and oom takes memory away from its runtime, which then aborts (asan runs oom).
+SKIP      := $(if $(filter thread,$(SAN)),oom emu)
 # plain: as fast as it gets, or under the sanitizers of SAN. race: every access of a kernel is looked at (tests/emu/race.cpp).
 EMU_CXX   ?= g++
 EMUFLAGS  := -std=c++17 -DCUDA_EMU -march=native -ffp-contract=off -fno-strict-aliasing -fopenmp $(if $(SAN),-O1,-O2) -g $(SANFLAGS) \
@@ -166,12 +167,11 @@ test-ci: ## the same tests under the sanitizers
 	@sh .ci/deps $(PACKAGES) $(PACKAGES_CI)
 	@sh tests/ci.sh
 asan: ## the tests under the address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory test SAN=address,undefined OPT=-O1 SKIP='emu/run.sh emu/bugs.sh'
+	@$(MAKE) --no-print-directory test SAN=address,undefined OPT=-O1 SKIP=emu
 asan-emu: ## the CUDA set on the emulator, under these sanitizers
 	@$(MAKE) --no-print-directory test-emu SAN=address,undefined OPT=-O1
-# oom takes memory away from whoever asks, and that sanitizer's runtime aborts without it; asan runs it.
 tsan: ## the tests under the thread sanitizer: clang with Archer, which knows OpenMP, and the naive GEMM
-	@OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 $(MAKE) --no-print-directory test CC=clang SAN=thread GEMM=naive OPT=-O1 SKIP=oom
+	@OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 $(MAKE) --no-print-directory test CC=clang SAN=thread GEMM=naive OPT=-O1
 
 mutants: deps ## kernels that are wrong in one way each: all must be caught
 	@$(MAKE) --no-print-directory -s tests ONLY=mutants
