@@ -199,6 +199,42 @@ static void test_winograd(void **state)
     assert_true(over > 0);
 }
 
+/* ---- a norm of equal numbers, whose variance is 0 and whose mean may be off by more than the root of eps ---- */
+
+static void test_equal_numbers(void **state)
+{
+    (void)state;
+    static const int shape[] = { 30, 1, 32, 2, 9, 7 };  /* channels of a group, group norm, groups, n, h, w */
+    static const char *const sets[] = { "ref", "ref64", "cpu" };
+    for (int number = 0; number < 12; number++) {
+        Case c;
+        draw(&c, open("ref"), OP_NORM, shape, STRUCTURED, number);
+        for (size_t j = 0; j < tensor_count(c.op.x[0]); j++) ((double *)c.op.x[0].p)[j] = number < 6 ? 100.3125 : -104;
+        for (int k = 0; k < 3; k++) {
+            c.chain = open(sets[k])->chain;
+            checks[OP_NORM].define(&c);
+            double most = 1.001 / sqrt(c.op.a.eps);
+            for (size_t j = 0; j < tensor_count(c.op.y[2]); j++) assert_true(c.want[2][j].v + c.want[2][j].e * NUM_U <= 2 * most);
+            if (check_case(&c, open(sets[k]))) fail_msg("case %d on %s: %s", number, sets[k], err_text());
+        }
+        case_close(&c);
+    }
+}
+
+/* An error that reaches over 0, or beyond what an exponential holds, leaves a bound. */
+static void test_wide_errors(void **state)
+{
+    (void)state;
+    Num wide = { 0.5, 1 / NUM_U }, inverse = num_inverse(wide, 0.25), far = num_logistic((Num){ -3, 1e4 / NUM_U });
+    assert_true(inverse.v == 2 && inverse.e * NUM_U >= 2 && inverse.e * NUM_U < 2.001);
+    assert_true(far.v > 0.04 && far.e * NUM_U >= 0.95 && far.e * NUM_U < 1);
+    for (double x = -90; x <= 90; x += 0.37) {          /* both ways to work it out, in float */
+        float  z = (float)x, q = expf(-fabsf(z)), got[] = { 1 / (1 + expf(-z)), z > 0 ? 1 / (1 + q) : q / (1 + q) };
+        Num    s = num_logistic(num((double)z));
+        for (int k = 0; k < 2; k++) assert_true(fabs((double)got[k] - s.v) <= s.e * NUM_U);
+    }
+}
+
 /* ---- what counts as equal ---- */
 
 static void test_sums(void **state)
@@ -220,6 +256,8 @@ int main(void)
         cmocka_unit_test(test_dropped_product),
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_equal_numbers),
+        cmocka_unit_test(test_wide_errors),
         cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

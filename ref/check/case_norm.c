@@ -21,7 +21,8 @@ static size_t norm_place(const Norm *k, int set, size_t j)
     return (n * area + j / each) * (size_t)k->x.c + g * each + j % each;
 }
 
-/* mean = sum x / N, rstd = 1 / sqrt(sum (x - mean)^2 / N + eps): the two passes that do not cancel. */
+/* mean = sum x / N, rstd = 1 / sqrt(sum (x - mean)^2 / N + eps): the two passes that do not cancel. A sum of squares is not negative, so the root is that of
+ * eps or larger: that bounds rstd where all x are equal and their mean is off by more than the root of eps. */
 static void statistics(const Case *c, const Norm *k, double eps, Num *mean, Num *rstd)
 {
     Num count = num((double)k->count);
@@ -33,7 +34,7 @@ static void statistics(const Case *c, const Norm *k, double eps, Num *mean, Num 
             Num d = num_sub(num(at(k->x, norm_place(k, s, j))), mean[s]);
             sum_add(&square, num_mul(d, d));
         }
-        rstd[s] = num_fun(num_reciprocal, num_sqrt(num_add(num_div(total(c, square), count), num_rounded(eps))));
+        rstd[s] = num_inverse(num_sqrt(num_add(num_div(total(c, square), count), num_rounded(eps))), sqrt(eps) * (1 - 8 * NUM_U));
     }
 }
 
