@@ -4,8 +4,11 @@
 #   tests   the ops against their definitions, torch's vectors and whole nets, each number within its own bound (docs/numerics.md): N passed, N failed
 #   bits    of a LoRA trained for four steps with 1, 2 and 5 threads: the first digits of its hash, which must be one
 #
+# `matrix.sh WORD`: only the rows whose names hold WORD.
+#
 # Two builds may differ in bits, for compilers may order a sum in another way; the two OpenBLAS may not, which are one code with other threads.
 cd "$(dirname "$0")/.." || exit 1
+word=$1
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 library=$(dirname "$(ls /usr/lib/*/openblas-pthread/libopenblas.so.0 | head -n 1)")
 failed=0
@@ -23,6 +26,7 @@ bits() { # runner, build, threads
 
 row() { # name, runner, OpenBLAS's folder or "", make's variables
     name=$1 runner=$2 blas=$3; shift 3
+    case $name in *"$word"*) ;; *) return 0 ;; esac
     build=$(make -s "$@" build-folder)
     list=$out/native; [ -z "$runner" ] || list=$out/emulated
     # shellcheck disable=SC2046
