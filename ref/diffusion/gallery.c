@@ -15,6 +15,7 @@ enum { PASSES = 2 };                                    /* passes: without the L
 typedef struct {
     const SampleConfig *config;
     Pipeline            pipeline;
+    Lora                lora;
     PromptLines         prompts;
     int                 pictures;                       /* prompts * n_iter */
     uint32_t            seed;                           /* of picture 0 */
@@ -173,18 +174,23 @@ static int total_steps(const Gallery *g)
 }
 
 /* The words are told: whoever forgets them in the prompt has half of the LoRA. */
-static int merge_loras(Gallery *g)
+static int put_loras(Gallery *g)
 {
-    char   path[PATH_SIZE], words[256];
-    double weight;
-    int    unmatched = g->config->allow_unmatched;
-    for (int i = 0; i < g->config->lora.count; i++) {
-        if (lora_argument(path, sizeof path, &weight, g->config->lora.item[i]) || lora_merge(&g->pipeline.model, path, weight, unmatched) ||
-            words_learn(words, sizeof words, &g->pipeline, path, unmatched))
-            return -1;
-        if (*words) fprintf(stderr, "words        %s: %s\n", words, path);
+    const TextList *files = &g->config->lora;
+    char            words[256], (*path)[PATH_SIZE] = malloc(MAX_TEXTS * sizeof *path);
+    LoraTerm        term[MAX_TEXTS];
+    int             unmatched = g->config->allow_unmatched, status = path ? 0 : err("out of memory for the names of %d LoRA files", files->count);
+    for (int i = 0; i < files->count && !status; i++) {
+        term[i].path = path[i];
+        status = lora_argument(path[i], sizeof path[i], &term[i].ratio, files->item[i]);
     }
-    return 0;
+    if (!status && files->count) status = lora_put(&g->lora, &g->pipeline.model, term, files->count, unmatched);
+    for (int i = 0; i < files->count && !status; i++) {
+        status = words_learn(words, sizeof words, &g->pipeline, path[i], unmatched);
+        if (!status && *words) fprintf(stderr, "words        %s: %s\n", words, path[i]);
+    }
+    free(path);
+    return status;
 }
 
 /* ---- the grid ---- */
@@ -220,6 +226,7 @@ static void gallery_close(Gallery *g)
         free(g->image[pass]);
     }
     prompt_lines_close(&g->prompts);
+    lora_detach(&g->lora);
     pipeline_close(&g->pipeline);
 }
 
@@ -232,7 +239,7 @@ int gallery_run(const SampleConfig *config)
     int status = plan(&g);
     if (!status) g.progress = progress_open("sample", 0, total_steps(&g));
     if (!status && config->compare) status = make_pass(&g, 0);
-    if (!status) status = merge_loras(&g) || make_pass(&g, 1) ? -1 : 0;
+    if (!status) status = put_loras(&g) || make_pass(&g, 1) ? -1 : 0;
     progress_close(&g.progress);
     if (!status && config->grid) status = save_grid(&g);
     if (!status && trace) status = trace_write(trace, config->trace);

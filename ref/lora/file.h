@@ -28,6 +28,12 @@ typedef struct {
     int                      tokens;
 } LoraFile;
 
+/* A file in a sum of several, and how much of it. */
+typedef struct {
+    const char *path;
+    double      ratio;
+} LoraTerm;
+
 /* 0, or -1 and err(): the file, a module without its other half, shapes that do not fit each other; nothing is left to close. */
 int  lora_file_open(LoraFile *f, const char *path);
 int  lora_file_of(LoraFile *f, const Safetensors *tensors);  /* the same of an open file, which stays the caller's */

@@ -37,15 +37,34 @@ static Chosen unet_choice(const Site *site, const LoraRules *rules)
 
 /* ---- attaching ---- */
 
-static int add_module(Lora *lora, const Site *site, int is_unet, int rank, double alpha, int group)
+static int describe_adapter(Lora *lora, LoraModule *m, int rank, double alpha, int group)
 {
-    const Layer *l = site->layer;
-    LoraModule  *m = name_module(lora, site, is_unet);
-    if (!m) return -1;
+    const Layer *l = m->layer;
     m->adapter = (Adapter){ .rank = rank, .alpha = alpha, .group = group };
     m->adapter.down = params_add(&lora->params, name("%s.lora_down.weight", m->key).s, rank, l->geometry.kernel, l->w.t.c, group);
-    m->adapter.up = params_add(&lora->params, name("%s.lora_up.weight", m->key).s, l->part[site->part].o, 1, rank, group);
+    m->adapter.up = params_add(&lora->params, name("%s.lora_up.weight", m->key).s, l->part[m->part].o, 1, rank, group);
     return m->adapter.down < 0 || m->adapter.up < 0 ? -1 : 0;
+}
+
+/* What has been described gets its memory and its place on the model. */
+static int commit_adapters(Lora *lora)
+{
+    if (params_commit(&lora->params)) return -1;
+    for (int i = 0; i < lora->modules; i++) {
+        LoraModule *m = &lora->module[i];
+        Adapter    *a = &m->adapter;
+        if (!a->rank) continue;
+        a->a.t = params_weight(&lora->params, a->down), a->b.t = params_weight(&lora->params, a->up);
+        a->da = params_grad(&lora->params, a->down), a->db = params_grad(&lora->params, a->up);
+        m->layer->part[m->part].adapter = a;
+    }
+    return 0;
+}
+
+static int add_module(Lora *lora, const Site *site, int is_unet, int rank, double alpha, int group)
+{
+    LoraModule *m = name_module(lora, site, is_unet);
+    return m ? describe_adapter(lora, m, rank, alpha, group) : -1;
 }
 
 static int add_modules(Lora *lora, const Weights *w, int is_unet, const LoraRules *rules, int group)
@@ -70,16 +89,9 @@ int lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules)
     if (rules->text) lora->text_group = groups++;
     if (rules->unet) lora->unet_group = groups++;
     if ((rules->text && add_modules(lora, &model->clip.weights, 0, rules, lora->text_group)) ||
-        (rules->unet && add_modules(lora, &model->unet.weights, 1, rules, lora->unet_group)) || params_commit(&lora->params)) {
+        (rules->unet && add_modules(lora, &model->unet.weights, 1, rules, lora->unet_group)) || commit_adapters(lora)) {
         lora_detach(lora);
         return -1;
-    }
-    for (int i = 0; i < lora->modules; i++) {
-        LoraModule *m = &lora->module[i];
-        Adapter    *a = &m->adapter;
-        a->a.t = params_weight(&lora->params, a->down), a->b.t = params_weight(&lora->params, a->up);
-        a->da = params_grad(&lora->params, a->down), a->db = params_grad(&lora->params, a->up);
-        m->layer->part[m->part].adapter = a;
     }
     return 0;
 }
@@ -230,10 +242,76 @@ int lora_save(const Lora *lora, const char *path, Type precision, const Safetens
     return status;
 }
 
-/* ---- merging ---- */
+/* ---- files on a model that is not trained ---- */
 
-/* A part's weight, in the file's order and double, += weight * what the module adds to it; rounded once. */
-static int merge_module(const LoraModule *m, const LoraFileModule *in, double weight, Checkpoint *model, const char *path)
+enum { WORTH = 4 };                                     /* beside a weight: at most a quarter of its own work. Memory is in the large ones */
+
+typedef struct {
+    const LoraTerm *term;
+    LoraFile       *file;
+    int             terms;
+} Files;
+
+static const LoraFileModule *find(const Files *files, int i, const LoraModule *m) { return lora_file_find(&files->file[i], m->is_unet, path_of(m)); }
+
+static int rank_of(const LoraFileModule *in) { return in->part[LORA_MID] ? (int)in->part[LORA_MID]->shape[0] : in->rank; }
+
+/* The rank of what the files together would put beside the module's weight; 0: they do not know it; -1: they change the weight itself. */
+static int rank_beside(const LoraModule *m, const Files *files)
+{
+    size_t o = (size_t)m->layer->part[m->part].o, columns = tensor_count(m->layer->w.t) / (size_t)m->layer->w.t.n;
+    int    rank = 0;
+    for (int i = 0; i < files->terms; i++) {
+        const LoraFileModule *in = find(files, i, m);
+        if (in && (in->kind != LORA_PLAIN || in->magnitude)) return -1;
+        if (in) rank += rank_of(in);
+    }
+    return WORTH * (size_t)rank * (o + columns) <= o * columns ? rank : -1;
+}
+
+/* Sets the ranks of the modules that go beside their weights: with a weight all of its parts, or none, for it is widened as a whole. */
+static void choose(Lora *lora, const Files *files)
+{
+    Type act = lora->params.set->act;
+    for (int i = 0, end; i < lora->modules; i = end) {
+        const Layer *l = lora->module[i].layer;
+        int          merge = l->w.t.type == act;
+        for (end = i; end < lora->modules && lora->module[end].layer == l; end++) {
+            lora->module[end].adapter.rank = rank_beside(&lora->module[end], files);
+            merge |= lora->module[end].adapter.rank < 0;
+        }
+        for (int k = i; merge && k < end; k++) lora->module[k].adapter.rank = 0;
+    }
+}
+
+/* The files' A one below the other; their B side by side, with weight and scale. */
+static int fill_adapter(Lora *lora, const LoraModule *m, const Files *files)
+{
+    Tensor  a = m->adapter.a.t, b = m->adapter.b.t;
+    size_t  rank = (size_t)a.n, columns = tensor_count(a) / rank, at = 0;
+    double *down = malloc((tensor_count(a) + tensor_count(b)) * sizeof *down), *up = down + tensor_count(a);
+    int     status = down ? 0 : err("%s: out of memory for rank %zu", m->key, rank);
+    for (int i = 0; i < files->terms && !status; i++) {
+        const LoraFileModule *in = find(files, i, m);
+        LoraFactors           x;
+        if (!in) continue;
+        if (lora_factors(&x, in, files->term[i].path)) {
+            status = -1;
+            break;
+        }
+        double scale = files->term[i].ratio * x.scale;
+        weights_from_file(down + at * columns, x.down, x.rank, a.c, a.h * a.w);
+        for (size_t k = 0; k < (size_t)x.o * (size_t)x.rank; k++) up[k / (size_t)x.rank * rank + at + k % (size_t)x.rank] = scale * x.up[k];
+        at += (size_t)x.rank;
+        lora_factors_free(&x);
+    }
+    if (!status) status = params_set(&lora->params, m->adapter.down, down) || params_set(&lora->params, m->adapter.up, up) ? -1 : 0;
+    free(down);
+    return status;
+}
+
+/* A part's weight, in the file's order and double, with all that the files add to it; rounded once. */
+static int merge_module(const LoraModule *m, const Files *files, Checkpoint *model)
 {
     Weights *half = m->is_unet ? &model->unet.weights : &model->clip.weights;
     Set     *set = half->set;
@@ -241,24 +319,26 @@ static int merge_module(const LoraModule *m, const LoraFileModule *in, double we
     Tensor  w = part_weight(m->layer, m->part);
     size_t  count = tensor_count(w);
     double *value = malloc(2 * count * sizeof *value), *file = value + count;
-    if (!value) return err("%s: %s: out of memory for %zu numbers", path, m->key, count);
+    if (!value) return err("%s: out of memory for %zu numbers", m->key, count);
     Tensor host = tensor_of(value, T_F64, w.n, w.h, w.w, w.c);
     int    status = set->download(set, host, w);
-    if (!status) {
-        weights_to_file(file, value, w.n, w.c, w.h * w.w);
-        status = lora_add(file, in, w.h * w.w, weight, path);
-        weights_from_file(value, file, w.n, w.c, w.h * w.w);
+    weights_to_file(file, value, w.n, w.c, w.h * w.w);
+    for (int i = 0; i < files->terms && !status; i++) {
+        const LoraFileModule *in = find(files, i, m);
+        if (in) status = lora_add(file, in, w.h * w.w, files->term[i].ratio, files->term[i].path);
     }
+    weights_from_file(value, file, w.n, w.c, w.h * w.w);
     if (!status) status = set->upload(set, w, host);
     free(value);
     return status;
 }
 
-/* Every module that a file could name, without memory for adapters. */
+/* Every module that a file could name. */
 static int all_modules(Lora *lora, const Checkpoint *model)
 {
     const Weights *half[2] = { &model->clip.weights, &model->unet.weights };
-    *lora = (Lora){ .module = calloc((size_t)(half[0]->sites + half[1]->sites), sizeof *lora->module) };
+    *lora = (Lora){ .module = calloc((size_t)(half[0]->sites + half[1]->sites), sizeof *lora->module), .text_group = -1, .unet_group = -1 };
+    params_open(&lora->params, half[1]->set);
     if (!lora->module) return err("out of memory for the names of the modules");
     for (int h = 0; h < 2; h++)
         for (int i = 0; i < half[h]->sites; i++)
@@ -266,18 +346,44 @@ static int all_modules(Lora *lora, const Checkpoint *model)
     return 0;
 }
 
+/* The opened files on the model, beside its weights where they may be. */
+static int put_files(Lora *lora, Checkpoint *model, const Files *files, int beside)
+{
+    if (beside) choose(lora, files);
+    for (int i = 0; i < lora->modules; i++)
+        if (lora->module[i].adapter.rank && describe_adapter(lora, &lora->module[i], lora->module[i].adapter.rank, lora->module[i].adapter.rank, 0)) return -1;
+    if (lora->params.count && commit_adapters(lora)) return -1;
+    for (int i = 0; i < lora->modules; i++) {
+        const LoraModule *m = &lora->module[i];
+        int               named = 0;
+        for (int k = 0; k < files->terms && !named; k++) named = find(files, k, m) != NULL;
+        if (m->adapter.rank ? fill_adapter(lora, m, files) : named && merge_module(m, files, model)) return -1;
+    }
+    return weights_pack(&model->clip.weights) || weights_pack(&model->unet.weights) ? -1 : 0;
+}
+
+static int put(Lora *lora, Checkpoint *model, const LoraTerm *term, int terms, int unmatched, int beside)
+{
+    Files files = { term, calloc((size_t)terms, sizeof *files.file), 0 };
+    int   status = all_modules(lora, model);
+    if (!files.file) status = err("out of memory for %d LoRA files", terms);
+    while (files.terms < terms && !status) {
+        status = open_file(&files.file[files.terms], term[files.terms].path, lora, &model->unet.weights, unmatched);
+        files.terms += !status;
+    }
+    if (!status) status = put_files(lora, model, &files, beside);
+    while (files.terms > 0) lora_file_close(&files.file[--files.terms]);
+    free(files.file);
+    if (status) lora_detach(lora);
+    return status;
+}
+
+int lora_put(Lora *lora, Checkpoint *model, const LoraTerm *term, int terms, int unmatched) { return put(lora, model, term, terms, unmatched, 1); }
+
 int lora_merge(Checkpoint *model, const char *path, double weight, int unmatched)
 {
-    Lora     all;
-    LoraFile f;
-    int      status = all_modules(&all, model) || open_file(&f, path, &all, &model->unet.weights, unmatched) ? -1 : 0, opened = !status;
-    for (int i = 0; i < all.modules && !status; i++) {
-        const LoraFileModule *in = lora_file_find(&f, all.module[i].is_unet, path_of(&all.module[i]));
-        if (in) status = merge_module(&all.module[i], in, weight, model, path);
-    }
-    for (int i = 0; i < all.modules; i++) free(all.module[i].key);
-    free(all.module);
-    if (opened) lora_file_close(&f);
-    if (!status) status = weights_pack(&model->clip.weights) || weights_pack(&model->unet.weights) ? -1 : 0;
-    return status;
+    Lora all;
+    if (put(&all, model, &(LoraTerm){ path, weight }, 1, unmatched, 0)) return -1;
+    lora_detach(&all);
+    return 0;
 }

@@ -44,6 +44,11 @@ int lora_load(Lora *lora, const char *path);
 /* Writes a file in kohya's layout with these metadata, sshs_model_hash and sshs_legacy_hash. The target is replaced whole or not at all. */
 int lora_save(const Lora *lora, const char *path, Type precision, const SafetensorsPair *pair, int pairs);
 
+/* Puts files on a model that is not trained. What a file has of low rank, LoRA and LoCon, stays beside a weight that lies in memory narrower than act, as
+ * adapters do in training: to merge it would be to widen the weight. That is worth it where it is at most a quarter of the weight's own work, the files' ranks
+ * together. All else is merged as lora_merge does, the files one after the other. lora_detach takes the adapters away, not what was merged. */
+int lora_put(Lora *lora, Checkpoint *model, const LoraTerm *term, int terms, int unmatched);
+
 /* The model's weights += weight * what the file's modules add to them (lora/delta.h), of any kind, rank and alpha; each is rounded once. Several files add
  * up, one after the other: DoRA takes the weights as it finds them. A tensor of the file without a place in the model is refused, before anything is
  * changed, unless `unmatched` are allowed; one of another shape always is. A changed weight is of type act from then on, however narrow the file has it. */

@@ -33,11 +33,6 @@ int lora_keep(const double *s, int n, int rank, LoraKeep keep, double param);
 /* report: a line a module, what of it is left; NULL: none. */
 int lora_resize(const LoraTarget *to, const char *from, const LoraRank *rank, FILE *report);
 
-typedef struct {
-    const char *path;
-    double      ratio;
-} LoraTerm;
-
 /* The sum of the files, each times its ratio: exact, at the sum of the ranks; or, with a rank, the nearest of that rank. DoRA is refused, and LoHa and LoKr
  * without a rank: such a sum is no LoRA. Learned words are carried along; one that two files have is refused. */
 int lora_join(const LoraTarget *to, const LoraTerm *term, int terms, const LoraRank *rank, FILE *report);
