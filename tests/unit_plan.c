@@ -156,12 +156,14 @@ static void says_what_fits(void **state)
     (void)state;
     has(text, "fits         24GB: yes");
     has(text, "264 modules: 192 in the UNet, 72 in the text encoder\n");
+    has(text, ": activations f32, frozen weights f16 as they are stored, parameters f32\n");
     assert_null(strstr(text, "an epoch"));               /* no pictures, no steps */
     free(text);
     text = page("--model sd15 --resolution 512,768 --vram 2048MB");
     has(text, "fits         2048MB: no");
     free(text);
-    text = page("--model golden/parity/a/model --vram 1");
+    text = page("--model golden/parity/a/model --vram 1 --set ref16");
+    has(text, "ref16: activations f16, frozen weights f16, parameters f32\n");
     has(text, "fits         1GB: yes");
     free(text);
 }

@@ -187,6 +187,19 @@ static void print_counts(FILE *out, const Trainer *t)
     fprintf(out, ": %d samples an epoch\n", concepts_samples(c));
 }
 
+/* Matrices, kernels and tables are kept in the type of their file where that is narrower; biases and norms are not. */
+static void print_frozen(FILE *out, const Checkpoint *m, Type act)
+{
+    const Weights *part[] = { &m->clip.weights, &m->unet.weights, &m->vae.weights };
+    size_t         count[T_COUNT] = { 0 };
+    const char    *word = "frozen weights ";
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < part[k]->slots; i++)
+            if (part[k]->slot[i].of) count[part[k]->slot[i].dst.type] += tensor_count(part[k]->slot[i].dst);
+    for (int type = 0; type < T_COUNT; type++)
+        if (count[type]) fprintf(out, "%s%s%s", word, type_name((Type)type), (Type)type == act ? "" : " as they are stored"), word = " and ";
+}
+
 static void print_model(FILE *out, const Trainer *t)
 {
     const Checkpoint *m = &t->pipeline.model;
@@ -195,7 +208,9 @@ static void print_model(FILE *out, const Trainer *t)
     fprintf(out, "model        %s, made for %dx%d; sides are multiples of %d\n", t->config->pretrained_model_name_or_path, m->native_w, m->native_h,
             checkpoint_step(m));
     fprintf(out, "             %zu numbers: text encoder %zu, UNet %zu, autoencoder %zu\n", text + unet + vae, text, unet, vae);
-    fprintf(out, "set          %s: activations and frozen weights %s, parameters %s\n", set->name, type_name(set->act), type_name(set->acc));
+    fprintf(out, "set          %s: activations %s, ", set->name, type_name(set->act));
+    print_frozen(out, m, set->act);
+    fprintf(out, ", parameters %s\n", type_name(set->acc));
 }
 
 static void print_flops(FILE *out, double flops)
