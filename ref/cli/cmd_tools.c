@@ -10,6 +10,14 @@
 static int is_single(const char *path) { return strcmp(path_extension(path), ".safetensors") == 0; }
 static FILE *report(bool quiet) { return quiet ? NULL : stdout; }
 
+/* A folder is no whole model without a tokenizer, and a single file has none to give it. */
+static void tell_tokenizer(const char *folder, const char *from)
+{
+    char vocab[PATH_SIZE];
+    if (path_join(vocab, folder, "tokenizer/vocab.json") || is_file(vocab)) return;
+    fprintf(stderr, "tokenizer    none with %s, so none in %s: `make clip-vocab` fetches CLIP's, and the next time it is written too\n", from, folder);
+}
+
 /* ---- convert ---- */
 
 /* Is it a model? A LoRA has modules, or names of another LoRA; all else is the model reader's to judge. */
@@ -31,7 +39,9 @@ static int convert_model(const ConvertConfig *c)
     if (c->to != TO_AUTO && c->to != TO_DIFFUSERS && c->to != TO_LDM) return err("--to: a model is written as diffusers or ldm; %s is a model", c->from);
     if (c->strip) return err("--strip: is of LoRAs; %s is a model", c->from);
     ModelLayout layout = c->to == TO_LDM || (c->to == TO_AUTO && is_single(c->save_to)) ? MODEL_FILE : MODEL_FOLDER;
-    return model_files_convert(c->save_to, layout, c->save_precision, &source);
+    if (model_files_convert(c->save_to, layout, c->save_precision, &source)) return -1;
+    if (layout == MODEL_FOLDER) tell_tokenizer(c->save_to, c->from);
+    return 0;
 }
 
 int cmd_convert(const ConvertConfig *c)
@@ -69,7 +79,9 @@ int cmd_merge(const MergeConfig *c)
     if (c->new_rank) return err("--new_rank: is of LoRAs, not of a model");
     ModelSource source = { .path = c->sd_model, .ema = c->ema, .v2 = c->v2, .v_parameterization = c->v_parameterization };
     ModelLayout layout = is_single(c->save_to) ? MODEL_FILE : MODEL_FOLDER;
-    return lora_merge_model(c->save_to, layout, c->save_precision, &source, term, c->models.count, c->allow_unmatched);
+    if (lora_merge_model(c->save_to, layout, c->save_precision, &source, term, c->models.count, c->allow_unmatched)) return -1;
+    if (layout == MODEL_FOLDER) tell_tokenizer(c->save_to, c->sd_model);
+    return 0;
 }
 
 /* ---- resize, extract ---- */

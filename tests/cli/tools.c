@@ -48,7 +48,13 @@ void tools(void)
     works("merge --models " LORA "--sd_model " MODEL "--save_to @/tools/model --save_precision float");
     draws_alike("sample @/tools/model --prompt x --seed 1 --steps 1 --set ref64", "tools/m");
 
-    const Said *said = sdlora("resize " LORA "--save_to @/tools/small.safetensors --new_rank 3 --dynamic_method sv_fro --dynamic_param 0.9");
+    works("convert " MODEL "@/tools/single.safetensors");
+    const Said *said = sdlora("convert @/tools/single.safetensors @/tools/folder");
+    int         known = file_count("tools/folder/tokenizer") >= 0;          /* after `make clip-vocab` */
+    check(said->status == 0 && lines_of(said->err) == !known && (known || strstr(said->err, "`make clip-vocab` fetches CLIP's")),
+          "a model without a tokenizer is told of");
+
+    said = sdlora("resize " LORA "--save_to @/tools/small.safetensors --new_rank 3 --dynamic_method sv_fro --dynamic_param 0.9");
     check(said->status == 0 && strstr(said->out, "norm left 0.9"), "resize says what is left");
     works("resize " LORA "--save_to @/tools/whole.safetensors --new_rank 8 --quiet");
     draws_alike(DRAW "--lora @/tools/whole.safetensors", "tools/w");
