@@ -29,6 +29,9 @@ whole = {"state_dict": tensors, "pytorch-lightning_version": "1.4.2", "epoch": 7
 torch.save(whole, f"{OUT}/zip.pt")
 torch.save(whole, f"{OUT}/legacy.pt", _use_new_zipfile_serialization=False)
 torch.save([torch.ones(2), {"x": torch.zeros(3)}], f"{OUT}/list.pt")
+torch.serialization.set_crc32_options(False)
+torch.save(whole, f"{OUT}/no_checksums.pt")
+torch.serialization.set_crc32_options(True)
 
 
 # ---- damaged and hostile ------------------------------------------------------------------------------------------------------------------
@@ -141,6 +144,7 @@ damaged("zip_wide_missing.pt", patch(good, directory + 24, "<I", 0xffffffff))
 damaged("zip_two_names.pt", good[:directory] + good[directory:].replace(b"list/data.pkl", b"list/data.pkm", 1))
 damaged("zip_signature.pt", patch(good, second, "<I", 0))
 first = good[directory:second]
+damaged("zip_flipped.pt", patch(good, good.index(torch.ones(2).numpy().tobytes()), "<B", 1))
 damaged("zip_twice.pt", good[:directory] + 2 * first + struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, 2, 2, 2 * len(first), directory, 0))
 for name in ("zip", "bad/system4", "bad/memo_far", "bad/text_long", "bad/cyclic", "bad/laughs", "bad/rank_nine"):
     with zipfile.ZipFile(f"{OUT}/{name}.pt") as z:      # for the fuzzing of the pickle reader alone

@@ -67,6 +67,7 @@ static void test_whole(void **state)
     (void)state;
     expect_whole("golden/torch/zip.pt");
     expect_whole("golden/torch/legacy.pt");
+    expect_whole("golden/torch/no_checksums.pt");
     TensorFile f;
     if (tensor_file_open(&f, "golden/torch/list.pt")) fail_msg("%s", err_text());
     assert_int_equal(f.s->count, 2);
@@ -133,6 +134,7 @@ static const struct {
     { "zip_directory_far", "ZIP: the directory lies outside the archive" },
     { "zip_encrypted", "list/data.pkl: is encrypted" },
     { "zip_far", "list/data.pkl: ZIP: is not where the directory says" },
+    { "zip_flipped", "list/data/0: damaged: its bytes are not those of its checksum" },
     { "zip_locator", "ZIP: the 64-bit end record is not where its locator says" },
     { "zip_long", "list/data.pkl: ZIP: ends outside the archive" },
     { "zip_many", "ZIP: a directory of" },

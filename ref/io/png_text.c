@@ -1,5 +1,6 @@
 #include "io/png_text.h"
 #include "base/err.h"
+#include "io/crc32.h"
 #include "io/utf8.h"
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +11,12 @@ enum { SIGNATURE = 8, FRAME = 12, KEY_LIMIT = 79 };
 static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
 static void     put32(uint8_t *p, uint32_t x) { p[0] = (uint8_t)(x >> 24), p[1] = (uint8_t)(x >> 16), p[2] = (uint8_t)(x >> 8), p[3] = (uint8_t)x; }
 
-/* CRC-32 of ISO 3309, reflected, a bit at a time: texts are short. */
-static uint32_t crc32(const uint8_t *p, size_t size)
+/* Of a chunk's type and data. */
+static uint32_t checksum(const uint8_t *chunk, size_t length)
 {
-    uint32_t crc = 0xffffffffu;
-    for (; size > 0; size--, p++) {
-        crc ^= *p;
-        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-    }
-    return ~crc;
+    Crc32 c;
+    crc32_open(&c);
+    return crc32_add(&c, 0, chunk + 4, 4 + length);
 }
 
 /* The chunk at *p, moving past it. NULL and err(): none is whole there. */
@@ -78,7 +76,7 @@ int png_text_add(uint8_t **png, size_t *size, const char *key, const char *text)
     memcpy(body, key, key_size);
     if (latin) latin1(body + key_size, text, text_size);
     else memset(body + key_size, 0, 4), memcpy(body + key_size + 4, text, text_size);
-    put32(body + data, crc32(chunk + 4, 4 + data));
+    put32(body + data, checksum(chunk, data));
     *png = wider, *size += grown;
     return 0;
 }
@@ -121,7 +119,7 @@ int png_text_find(char **text, const uint8_t *png, size_t size, const char *key)
         int plain = is_type(chunk, "tEXt"), wide = is_type(chunk, "iTXt");
         if (!plain && !wide && !is_type(chunk, "zTXt")) continue;
         if (length < key_size || memcmp(chunk + 8, key, key_size) != 0) continue;
-        if (crc32(chunk + 4, 4 + length) != get32(p - 4)) return err("%s: the PNG's text has a wrong checksum", key);
+        if (checksum(chunk, length) != get32(p - 4)) return err("%s: the PNG's text has a wrong checksum", key);
         if (!plain && !wide) return err("%s: the PNG's text is compressed, which is not read here", key);
         const uint8_t *data = chunk + 8 + key_size;
         *text = plain ? from_latin1(data, length - key_size) : from_itxt(data, length - key_size, key);

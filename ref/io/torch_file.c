@@ -1,5 +1,6 @@
 #include "io/torch_file.h"
 #include "base/err.h"
+#include "io/crc32.h"
 #include "io/pickle.h"
 #include "io/zip.h"
 #include <errno.h>
@@ -349,6 +350,39 @@ static int read_legacy(TorchFile *t)
     return status;
 }
 
+/* ---- checksums ---- */
+
+/* The CRC-32 of a member; of a mapped file, pages are given back as they are read. */
+static uint32_t checksum(const TorchFile *t, const Crc32 *c, const ZipMember *m)
+{
+    const size_t chunk = 4 << 20, page = (size_t)sysconf(_SC_PAGESIZE);
+    uint32_t     crc = 0;
+    for (size_t at = 0, n; at < m->bytes; at += n) {
+        const char *p = (const char *)m->data + at;
+        n = m->bytes - at < chunk ? m->bytes - at : chunk;
+        crc = crc32_add(c, crc, p, n);
+        uintptr_t begin = (uintptr_t)p / page * page;
+        if (t->map) madvise((void *)begin, (uintptr_t)p + n - begin, MADV_DONTNEED);
+    }
+    return crc;
+}
+
+/* Are the members what they were when torch wrote them? 0 stands for none: torch can be told to leave it out (set_crc32_options). */
+static int check_members(const TorchFile *t)
+{
+    Crc32 c;
+    int   n = t->zip ? t->zip->count : 0, bad = n;
+    crc32_open(&c);
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < n; i++) {
+        const ZipMember *m = &t->zip->member[i];
+        if (!m->crc || checksum(t, &c, m) == m->crc) continue;
+#pragma omp critical
+        if (i < bad) bad = i;
+    }
+    return bad == n ? 0 : err("%s: %.300s: damaged: its bytes are not those of its checksum", t->path, t->zip->member[bad].name);
+}
+
 /* ---- opening ---- */
 
 int torch_file_is(const void *head, size_t size)
@@ -367,7 +401,7 @@ static TorchFile *new_file(const char *path)
 static TorchFile *finish(TorchFile *t)
 {
     int legacy = t->size >= sizeof magic && memcmp(t->data, magic, sizeof magic) == 0;
-    if ((legacy ? read_legacy(t) : read_zip(t)) || collect_tensors(t)) return torch_file_close(t), NULL;
+    if ((legacy ? read_legacy(t) : read_zip(t)) || collect_tensors(t) || check_members(t)) return torch_file_close(t), NULL;
     return t;
 }
 

@@ -1,6 +1,5 @@
 #include "io/zip.h"
 #include "base/err.h"
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,7 +107,7 @@ static size_t read_member(Archive *a, ZipMember *m, const uint8_t *central, size
     uint64_t       begin = x.offset + LOCAL_SIZE + u16(local + 26) + u16(local + 28);
     if (begin > directory || x.bytes > directory - begin) return err("%s: %s: ZIP: ends outside the archive", a->path, name), 0;
     if (u16(local + 26) != name_size || memcmp(local + LOCAL_SIZE, text, name_size)) return err("%s: %s: ZIP: has two names", a->path, name), 0;
-    m->data = a->data + begin, m->bytes = x.bytes;
+    m->data = a->data + begin, m->bytes = x.bytes, m->crc = u32(central + 16);
     return whole;
 }
 
