@@ -2,6 +2,8 @@
 # kernels/cuda/FACTS: what nvcc makes of each kernel for an sm_75 card, kept with the sources, so that a change of them shows what it costs without a card.
 #   facts.sh BUILD      brings the table up to date, file by file where a hash differs: wants nvcc, cuobjdump and, in BUILD, checkops on the emulator
 #   facts.sh --check    says what in the table is not of these sources, or spills: wants neither
+#   facts.sh --kernels  names the kernels of the table
+#   facts.sh --names    standard input, demangled, in the table's spelling
 cd "$(dirname "$0")" || exit 1
 table=FACTS
 hash_of() { cat ./*.h "$1" | sha256sum | cut -c1-16; }
@@ -15,6 +17,9 @@ if [ "$1" = --check ]; then
          $1 !~ /^(#|file|kernel)/ && NF && $5 != 0 { print "kernels/cuda/FACTS: " $1 " spills " $5 " times" }' $table
     exit 0
 fi
+spelling='s/__half/half/g; s/> >/>>/g; s/^void //; s/(.*)\( *|\|$\)/\1/; s/, /,/g; s/ *|/ |/'
+if [ "$1" = --kernels ]; then awk '$1 !~ /^(#|file|kernel)$/ && NF { print $1 }' $table; exit 0; fi
+if [ "$1" = --names ]; then sed "$spelling"; exit 0; fi
 
 for tool in "${NVCC:-nvcc}" "${CUOBJDUMP:-cuobjdump}"; do
     command -v "$tool" >/dev/null || { echo "facts: skipped, there is no $tool: install the CUDA Toolkit, 12 or later, or set NVCC and CUOBJDUMP"; exit 0; }
@@ -25,7 +30,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 # Threads and shared memory of a kernel are known where it is launched: checkops on the emulator tells.
 launches_of() { # file.cu
     ops=$(sed -n 's/^RUN(\([a-z0-9_]*\)).*/\1/p' "$1")
-    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --cases 12 >/dev/null); done
+    for op in $ops; do (cd ../.. && EMU_LAUNCHES="$work/launches" "$build/emu/plain/checkops" --set cuda --op "$op" --tiles >/dev/null); done
     touch "$work/launches"
     sort -u "$work/launches"
 }
@@ -37,13 +42,13 @@ facts_of() { # file.cu
     launches_of "$1" | sed 's/^/launch /' >"$work/all"
     ${CUOBJDUMP:-cuobjdump} -res-usage "$work/facts.o" | awk '/Function/ { sub(":$", "", $2); name = $2 } /REG:/ { print "usage", name, $1, $2 }' >>"$work/all"
     ${CUOBJDUMP:-cuobjdump} -sass "$work/facts.o" >>"$work/all"
-    awk -f facts.awk "$work/all" | c++filt | sed 's/__half/half/g; s/> >/>>/g; s/^void //; s/(.*)\( *|\)/\1/; s/, /,/g; s/ *|/ |/' | sort |
+    awk -f facts.awk "$work/all" | c++filt | sed "$spelling" | sort |
         awk -F '|' '{ printf "%-44s%s\n", $1, $2 }'
 }
 
 cat >"$work/new" <<'END'
 # What nvcc makes of each kernel for sm_75 (RTX 20). `make facts` writes this table; `make test` is red when it is not of these sources.
-#   threads, shared   of the largest block that checkops launches, shared memory in bytes; -: it launches none
+#   threads, shared   of the largest block that checkops --tiles launches, shared memory in bytes; -: it launches none
 #   registers, spills   of a thread; spills: instructions that load from or store to local memory
 #   occupancy         of an SM's 32 warps, by threads, registers and shared memory
 #   code              instructions in all

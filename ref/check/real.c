@@ -63,9 +63,40 @@ static const RealShape shapes[] = {
     { OP_SUMSQ, "lora of rank 16", { 1594368, 1 } }, { OP_UPDATE, "lora of rank 16", { 1594368, 1 } },
 };
 
-const RealShape *real_shape(OpKind kind, int k)
+/* ---- tiles ---- */
+
+/* What is not part of a shape - types, functions, what is added - is drawn: so often that all of it comes. */
+#define TWICE(...) __VA_ARGS__, __VA_ARGS__
+#define OFTEN(...) TWICE(TWICE(TWICE(__VA_ARGS__)))
+
+/* Heads of each width there is a tile for, and two chunks. */
+#define HEADS(kind)                                                                                                                                            \
+    { kind, "40", { 2, FULL, 40, 70, 77, 1 } }, { kind, "64", { 2, CAUSAL, 64, 77, 1 } }, { kind, "80", { 1, FULL, 80, 70, 77, 1 } },                          \
+    { kind, "128", { 1, FULL, 128, 33, 70, 1 } }, { kind, "160", { 1, FULL, 160, 70, 40, 1 } }, { kind, "chunks", { 1, CAUSAL, 256, 66, 1 } }
+#define PATHS(kind) OFTEN({ kind, "wide", { 24, 5, 3, 2 } }, { kind, "narrow", { 7, 5, 3, 2 } })
+#define NORM_PATHS(kind)                                                                                                                                       \
+    OFTEN({ kind, "groups, wide", { 6, 1, 4, 2, 3, 23 } }, { kind, "rows, wide", { 40, 0, 2, 3, 7 } }, { kind, "groups", { 3, 1, 5, 2, 3, 23 } },              \
+          { kind, "rows", { 37, 0, 2, 3, 7 } })
+
+/* Products: enough results for the tile, of sums that are soon made; and few of long sums, which blocks share. */
+static const RealShape tiles[] = {
+    { OP_LINEAR, "128x128", { 8, 384, 1920, 1, 1 } }, { OP_LINEAR, "128x64", { 8, 264, 2176, 1, 1 } }, { OP_LINEAR, "64x64", { 520, 72, 40, 1, 1 } },
+    { OP_LINEAR_DX, "128x128", { 384, 8, 1920, 1, 1 } }, { OP_LINEAR_DX, "128x64", { 264, 8, 2176, 1, 1 } },
+    { OP_LINEAR_DX, "64x64", { 72, 520, 40, 1, 1 } }, { OP_LINEAR_DW, "128x128", { 8, 384, 1920, 1, 1 } },
+    { OP_LINEAR_DW, "128x64", { 8, 264, 2176, 1, 1 } }, { OP_LINEAR_DW, "64x64", { 520, 72, 40, 1, 1 } },
+    { OP_CONV, "", { SAME, 7, 9, 40, 72, 2 } }, { OP_CONV, "stride", { DOWN, 8, 10, 40, 72, 2 } }, { OP_CONV_DX, "", { SAME, 7, 9, 72, 40, 2 } },
+    { OP_CONV_DX, "stride", { DOWN, 8, 10, 72, 40, 2 } }, { OP_CONV_DW, "", { SAME, 7, 9, 16, 72, 2 } },
+    HEADS(OP_ATTN), HEADS(OP_ATTN_DX), NORM_PATHS(OP_NORM), NORM_PATHS(OP_NORM_DX), NORM_PATHS(OP_NORM_DW), PATHS(OP_ACT), PATHS(OP_ACT_DX), PATHS(OP_GEGLU),
+    PATHS(OP_GEGLU_DX), PATHS(OP_UP2), PATHS(OP_UP2_DX), PATHS(OP_COPY), PATHS(OP_COPY), PATHS(OP_ADD), PATHS(OP_MUL), PATHS(OP_FILL), PATHS(OP_SUM),
+    PATHS(OP_DROPOUT), { OP_EMBED, "", { 24, 7, 2 } }, { OP_EMBED_DW, "", { 24, 7, 2 } }, { OP_LOSS, "", { 8, 5, 3, 2 } }, { OP_SUMSQ, "", { 64, 72 } },
+    OFTEN({ OP_UPDATE, "", { 64, 9 } }),
+};
+
+static const RealShape *find(const RealShape *list, size_t count, OpKind kind, int k)
 {
-    for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++)
-        if (shapes[j].kind == kind && k-- == 0) return &shapes[j];
+    for (size_t j = 0; j < count; j++)
+        if (list[j].kind == kind && k-- == 0) return &list[j];
     return NULL;
 }
+const RealShape *real_shape(OpKind kind, int k) { return find(shapes, sizeof shapes / sizeof *shapes, kind, k); }
+const RealShape *tile_shape(OpKind kind, int k) { return find(tiles, sizeof tiles / sizeof *tiles, kind, k); }

@@ -19,14 +19,16 @@ static Set *reference_like(const Set *set)
     return NULL;
 }
 
+static int is_listed(const SelftestConfig *config) { return config->full || config->tiles; }
+
 /* 1 if there is no such case. */
 static int draw(Case *c, const SelftestConfig *config, OpKind kind, int number)
 {
     static const Values values[] = { RANDOM, STRUCTURED, RANDOM, HOSTILE };
-    const RealShape *real = config->full ? real_shape(kind, number) : NULL;
-    if (config->full && !real) return 1;
-    c->values = values[real ? number % 2 : number % 4], c->left = number % 5 == 2 ? 16.0 * BUDGET : BUDGET;
-    c->given = real ? real->given : NULL, c->op.kind = kind;
+    const RealShape *listed = config->full ? real_shape(kind, number) : config->tiles ? tile_shape(kind, number) : NULL;
+    if (is_listed(config) && !listed) return 1;
+    c->values = values[config->full ? number % 2 : number % 4], c->left = number % 5 == 2 ? 16.0 * BUDGET : BUDGET;
+    c->given = listed ? listed->given : NULL, c->plain = listed != NULL, c->op.kind = kind;
     c->rng = rng_open((uint64_t)config->seed, RNG_TEST, kind, (uint32_t)number);
     checks[kind].draw(c);
     return 0;
@@ -47,7 +49,7 @@ static int is_sum(OpKind kind)
 static int check_one(Case *c, const SelftestConfig *config, int k, int number)
 {
     Set *set = c->set[k], *like = k == 0 && c->values == RANDOM && !is_sum(c->op.kind) ? reference_like(set) : NULL;
-    int  more = number % 4 == 0 && !config->full;
+    int  more = number % 4 == 0 && !is_listed(config);
     if (config->repeat) return check_repeat(c, set);
     if (check_case(c, set) || (like && check_like(c, set, like))) return -1;
     return more && (check_not_finite(c, set) || check_refusals(c, set, checks[c->op.kind].fixed)) ? -1 : 0;
@@ -75,14 +77,14 @@ int selftest_case(const SelftestConfig *config, Set *set, Set *against, OpKind k
 
 static int test_op(const SelftestConfig *config, Set *set, Set *against, OpKind kind, FILE *out)
 {
-    int ran = 0, failures = 0, one = config->number >= 0, endless = config->full && !one;
+    int ran = 0, failures = 0, one = config->number >= 0, endless = is_listed(config) && !one;
     for (int k = one ? config->number : 0, end = one ? k + 1 : config->cases; endless || k < end; k++) {
         int failed = selftest_case(config, set, against, kind, k);
         if (failed < 0) break;
         ran++;
         if (failed && failures++ < SHOWN)
             fprintf(out, "# %s\n# repeat with: sdlora selftest --set %s --against %s --op %s --seed %d --case %d%s%s\n", err_text(), set->name, against->name,
-                    op_name(kind), config->seed, k, config->full ? " --full" : "", config->repeat ? " --repeat" : "");
+                    op_name(kind), config->seed, k, config->full ? " --full" : config->tiles ? " --tiles" : "", config->repeat ? " --repeat" : "");
     }
     fprintf(out, "%s - %s: %d case%s%s\n", failures || !ran ? "not ok" : "ok", op_name(kind), ran, ran == 1 ? "" : "s", ran ? "" : ": nothing was tested");
     fflush(out);

@@ -12,6 +12,7 @@ typedef struct {
     const char *set, *against, *op;                     /* against NULL: ref64, or none in a bench; op NULL: all */
     int         seed, cases, number;                    /* number: this case alone, -1: all */
     bool        full;                                   /* the calls of SD 1.5 at 512x768 in place of random ones */
+    bool        tiles;                                  /* small calls that reach every tile of a set, in place of random ones */
     bool        repeat, bench, list;                    /* in place of the comparison */
     int         threads;                                /* of a bench; 0: one a processor */
 } SelftestConfig;

@@ -365,6 +365,7 @@ static const Option selftest_options[] = {
     { .name = "case", .offset = offsetof(SelftestConfig, number), .kind = OPT_INT, .value = "-1", .low = 0, .high = 1000000, .unset = "all",
       .help = "One call alone, as the line under a failure says" },
     { AT(full), .kind = OPT_FLAG, .help = "The calls of SD 1.5 at 512x768 in place of random ones: half an hour" },
+    { AT(tiles), .kind = OPT_FLAG, .help = "Small calls that reach every tile and vector path of a set, in place of random ones" },
 
     { .group = "How" },
     { AT(repeat), .kind = OPT_FLAG, .help = "Do not compare, only repeat: are the bits the same with 1, 2 and 5 threads?" },
