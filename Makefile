@@ -118,9 +118,9 @@ $B/share_places.inc: FORCE
 PACKAGES    := gcc g++ libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo cuda facts test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
+.PHONY: all help deps demo bench bench-peers cuda facts test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that are missing
 	@sh .ci/deps $(PACKAGES)
@@ -128,14 +128,19 @@ deps: ## install the Debian packages that are missing
 demo: deps ## train a LoRA of the demo's character and draw it before and after: out/demo
 	@$(MAKE) --no-print-directory -s sdlora $B/score
 	@sh golden/demo/run.sh $B/score
-$B/bench_step: $B/bench/bench_step.o $(LIB)
+$B/bench_step: $B/bench/bench_step.o $B/bench/nets.o $(LIB)
 $B/score: $B/golden/demo/score.o $(LIB)
 $B/score $B/bench_step:
 	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
 
-bench: deps ## how fast the nets of SD 1.5 are here, at full size, without a model: 8 GB, some minutes; bench/results
+# ONLY="ops nets sizes threads batches draw sample": some of it. MODEL=PATH: a model to draw with.
+bench: deps ## how fast it is here, at the size of SD 1.5, without a model: 12 GB, half an hour; bench/results
+	@$(MAKE) --no-print-directory -s sdlora $B/bench_step
+	@MODEL='$(MODEL)' sh bench/run.sh $B $(ONLY)
+# SDCPP=DIR: a checkout of stable-diffusion.cpp, built in DIR/build. ONLY="unet512 step": some rows. MODELS=DIR: where the random models are kept.
+bench-peers: deps ## the same beside torch (and stable-diffusion.cpp), in turns, as ratios: bench/peers/requirements.txt, 16 GB, half an hour
 	@$(MAKE) --no-print-directory -s $B/bench_step
-	@sh bench/run.sh $B
+	@$(PYTHON) bench/peers/compare.py $B/bench_step $(if $(SDCPP),--sdcpp $(SDCPP)) $(if $(MODELS),--models $(MODELS)) $(if $(ONLY),--only $(ONLY))
 
 test: deps ## every test that needs no network, GPU or Python
 	@$(MAKE) --no-print-directory -s -j2 tests

@@ -99,16 +99,13 @@ int    NAME(conv_dx_transform)(const Op *op) { Product p = phase_product(op, 0, 
 
 /* ---- conv_dw: dw[o,u,v,i] = sum over the outputs r = (p,q) of dy[r,o] x[p stride - top + u, q stride - left + v, i]: a product for each tap ---- */
 
-size_t NAME(conv_dw_need)(const Op *op) { return NAME(product_dw_need)(op->x[0].c, op->x[1].c, row_count(op->x[0])); }
+size_t NAME(conv_dw_need)(const Op *op) { return NAME(product_dw_need)(op->x[0].c, op->x[1].c, row_count(op->x[0]), op->a.kernel); }
 
 int NAME(conv_dw)(const Op *op)
 {
     const Attr *a = &op->a;
     Tensor      dw = op->y[0];
-    for (int tap = 0; tap < a->kernel * a->kernel; tap++) {
-        int    u = tap / a->kernel, v = tap % a->kernel;
-        float *to = data(dw) + (size_t)tap * dw.ld;
-        NAME(product_dw)(&(ProductDw){ to, dw.img, op->x[0], op->x[1], a->stride, u - a->pad[0], v - a->pad[2], (float)a->scale, op->acc, op->scratch });
-    }
+    NAME(product_dw)(&(ProductDw){ data(dw), dw.img, dw.ld, op->x[0], op->x[1], a->kernel, a->stride, -a->pad[0], -a->pad[2], (float)a->scale, op->acc,
+                                   op->scratch });
     return 0;
 }

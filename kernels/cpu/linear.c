@@ -28,11 +28,11 @@ int    NAME(linear_dx)(const Op *op) { return run(linear_product(op, 0)); }
 size_t NAME(linear_need)(const Op *op) { return need(linear_product(op, 1)); }
 size_t NAME(linear_dx_need)(const Op *op) { return need(linear_product(op, 0)); }
 
-size_t NAME(linear_dw_need)(const Op *op) { return NAME(product_dw_need)(op->x[0].c, op->x[1].c, row_count(op->x[0])); }
+size_t NAME(linear_dw_need)(const Op *op) { return NAME(product_dw_need)(op->x[0].c, op->x[1].c, row_count(op->x[0]), 1); }
 
 int NAME(linear_dw)(const Op *op)
 {
     Tensor dw = op->y[0];
-    NAME(product_dw)(&(ProductDw){ data(dw), dw.img, op->x[0], op->x[1], 1, 0, 0, (float)op->a.scale, op->acc, op->scratch });
+    NAME(product_dw)(&(ProductDw){ data(dw), dw.img, 0, op->x[0], op->x[1], 1, 1, 0, 0, (float)op->a.scale, op->acc, op->scratch });
     return 0;
 }

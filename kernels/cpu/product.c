@@ -100,10 +100,28 @@ static void find_places(Place *place, const Product *k, size_t first, int rows)
 
 /* ---- storing ---- */
 
+/* A whole vector of each row, as store_vector does it; what all rows have in common is asked once. */
+INLINE void store_column(const Place *place, int rows, const float *sum, int c, V bias, int acc)
+{
+    int has_row = place->row != NULL, has_res = place->res != NULL;
+    for (int r = 0; r < rows; r++) {
+        V x = load(sum + r * NR) + bias;
+        if (has_row) x += load(place[r].row + c);
+        if (has_res) x += load(place[r].res + c);
+        store(place[r].y + c, acc ? load(place[r].y + c) + x : x);
+    }
+}
+
 static void store_rows(const Place *place, int rows, const float *sum, const Columns *k)
 {
-    for (int r = 0; r < rows; r++)
-        for (int c = k->c; c < k->end; c += W) store_vector(&place[r], load(sum + r * NR + c - k->c), k, c, smaller(W, k->end - c));
+    for (int c = k->c; c < k->end; c += W, sum += W) {
+        int n = smaller(W, k->end - c);
+        if (n < W)
+            for (int r = 0; r < rows; r++) store_vector(&place[r], load(sum + r * NR), k, c, n);
+        else if (!k->first)
+            for (int r = 0; r < rows; r++) store(place[r].y + c, load(place[r].y + c) + load(sum + r * NR));
+        else store_column(place, rows, sum, c, k->op->bias.p ? load(data(k->op->bias) + c) : (V){ 0 }, k->op->acc);
+    }
 }
 
 INLINE void multiply(int nv, const Place *place, int rows, const float *const from[SPANS][MR], const Block *b, const float *panel, const Columns *k)
