@@ -306,33 +306,38 @@ static void write_as(const char *path, const Lora *lora, LoraLayout layout, int 
     safetensors_close(kohya);
 }
 
+/* What lora_merge says to it, and the weights of the first module, one of the text encoder, and of the last, to free. */
+static int merge_as(LoraLayout layout, int bare, const char *note, double weight, double **first, double **last, size_t count[2])
+{
+    Checkpoint m;
+    Lora       lora;
+    open_model(&m, small, "ref64");
+    attach(&lora, &m, rules_b);
+    assert_false(lora.module[0].is_unet);
+    write_as(tmp_path("as.safetensors"), &lora, layout, bare, note);
+    int status = lora_merge(&m, tmp_path("as.safetensors"), weight, 0);
+    *first = weight_of(&lora.module[0], m.unet.weights.set, &count[0]);
+    *last = weight_of(&lora.module[lora.modules - 1], m.unet.weights.set, &count[1]);
+    lora_detach(&lora);
+    checkpoint_close(&m);
+    return status;
+}
+
 static void test_layouts(void **state)
 {
     static const struct { LoraLayout layout; int bare; } as[] = { { LORA_KOHYA, 0 }, { LORA_PEFT, 0 }, { LORA_PEFT, 1 }, { LORA_DIFFUSERS, 0 } };
-    double *want = NULL;
-    size_t  count;
+    double *want[2] = { NULL }, *now[2];
     (void)state;
     for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
-        Checkpoint m;
-        Lora       lora;
-        open_model(&m, small, "ref64");
-        attach(&lora, &m, rules_b);
-        write_as(tmp_path("as.safetensors"), &lora, as[i].layout, as[i].bare, NULL);
-        if (lora_merge(&m, tmp_path("as.safetensors"), 0.5, 0)) fail_msg("layout %d: %s", (int)as[i].layout, err_text());
-        double *text = weight_of(&lora.module[0], m.unet.weights.set, &count), *now = weight_of(&lora.module[lora.modules - 1], m.unet.weights.set, &count);
-        assert_false(lora.module[0].is_unet);
-        if (!want) {
-            want = calloc(2, sizeof *want);
-            assert_non_null(want);
-            want[0] = text[1], want[1] = now[1];
+        size_t count[2];
+        if (merge_as(as[i].layout, as[i].bare, NULL, 0.5, &now[0], &now[1], count)) fail_msg("layout %d: %s", (int)as[i].layout, err_text());
+        for (int k = 0; k < 2; k++) {
+            if (!want[k]) want[k] = now[k];
+            else assert_memory_equal(now[k], want[k], count[k] * sizeof *now[k]);
+            if (now[k] != want[k]) free(now[k]);
         }
-        assert_true(text[1] == want[0] && now[1] == want[1]);
-        free(text);
-        free(now);
-        lora_detach(&lora);
-        checkpoint_close(&m);
     }
-    free(want);
+    free(want[0]), free(want[1]);
 }
 
 /* diffusers notes PEFT's configuration beside the tensors: at weight 1/2, alpha 6 is to rank 3 what alpha 3, the rank, is at weight 1. */
@@ -347,24 +352,17 @@ static void test_noted_alpha(void **state)
         { "{\"unet.lora_alpha\": \"six\"}", 1, "unet.lora_alpha: expected" },
         { "{nonsense", 1, "this is not JSON" },
     };
-    double *want = NULL;
-    size_t  count;
+    double *want = NULL, *now, *last;
     (void)state;
     for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
-        Checkpoint m;
-        Lora       lora;
-        open_model(&m, small, "ref64");
-        attach(&lora, &m, rules_b);
-        write_as(tmp_path("noted.safetensors"), &lora, LORA_PEFT, 0, as[i].note);
-        int status = lora_merge(&m, tmp_path("noted.safetensors"), as[i].weight, 0);
+        size_t count[2];
+        int    status = merge_as(LORA_PEFT, 0, as[i].note, as[i].weight, &now, &last, count);
         assert_int_equal(status, as[i].refused ? -1 : 0);
         if (as[i].refused && !strstr(err_text(), as[i].refused)) fail_msg("wanted \"%s\" in: %s", as[i].refused, err_text());
-        double *now = weight_of(&lora.module[0], m.unet.weights.set, &count);
         if (!want) want = now;
-        else if (!as[i].refused) assert_memory_equal(now, want, count * sizeof *now);
+        else if (!as[i].refused) assert_memory_equal(now, want, count[0] * sizeof *now);
         if (now != want) free(now);
-        lora_detach(&lora);
-        checkpoint_close(&m);
+        free(last);
     }
     free(want);
 }

@@ -3,12 +3,8 @@
 #include "io/hash.h"
 #include "train/run.h"
 #include "train/state.h"
-#include "train/trainer.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include "job.h"
+#include "trainer_job.h"
 
 static int open_folder(void **state)
 {
@@ -49,25 +45,6 @@ static void gives_up(void **state)
 }
 
 /* ---- in a run ---- */
-
-typedef struct {
-    char        text[4096];
-    TrainConfig config;
-    Trainer     trainer;
-} Job;
-
-static void open_job(Job *job, const char *options)
-{
-    job->config = job_train(job->text, options);
-    if (trainer_open(&job->trainer, &job->config)) fail_msg("%s: %s", options, err_text());
-}
-
-static TrainReport step(Trainer *t)
-{
-    TrainReport report;
-    if (trainer_step(t, &report)) fail_msg("%s", err_text());
-    return report;
-}
 
 /* w, m, v and what the ops read. */
 static void hash_numbers(char hex[HASH_SIZE], const Trainer *t)

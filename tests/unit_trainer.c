@@ -4,10 +4,7 @@
 #include "train/run.h"
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include "job.h"
+#include "trainer_job.h"
 
 /* @/data: 3 pictures twice, 4 thrice. They are square, wide and tall, so that with buckets no batch may hold them all. */
 static int open_folder(void **state)
@@ -18,25 +15,6 @@ static int open_folder(void **state)
     for (int i = 0; i < 2; i++) job_picture("pair/1_c", i, 16, 16);
     for (int i = 0; i < 3; i++) job_picture("trio/1_c", i, 16, 16);
     return 0;
-}
-
-typedef struct {
-    char        text[4096];
-    TrainConfig config;
-    Trainer     trainer;
-} Job;
-
-static void open_job(Job *job, const char *options)
-{
-    job->config = job_train(job->text, options);
-    if (trainer_open(&job->trainer, &job->config)) fail_msg("%s: %s", options, err_text());
-}
-
-static TrainReport step(Trainer *t)
-{
-    TrainReport report;
-    if (trainer_step(t, &report)) fail_msg("%s", err_text());
-    return report;
 }
 
 /* ---- the plan ---- */

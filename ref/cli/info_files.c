@@ -7,22 +7,9 @@
 #include "io/torch_file.h"
 #include "lora/info.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Where memory runs out cJSON's functions leave a member out, and do nothing with NULL. */
-static void add_text(cJSON *object, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void add_text(cJSON *object, const char *key, const char *format, ...)
-{
-    char    text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    cJSON_AddStringToObject(object, key, text);
-}
 
 static void add_number(cJSON *object, const char *key, double x) { cJSON_AddNumberToObject(object, key, x); }
 
@@ -72,7 +59,7 @@ static int add_tensors(cJSON *o, const char *key, const Safetensors *file, int l
         char                    shape[160] = "(";
         double                  squares = 0, most = 0, *x = e->type == T_COUNT ? NULL : malloc(e->count * sizeof *x + 1);
         for (int k = 0, at = 1; k < e->rank; k++) at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%lld", k ? "," : "", (long long)e->shape[k]);
-        add_text(row, "name", "%s", e->name);
+        info_add_text(row, "name", "%s", e->name);
         cJSON_AddStringToObject(row, "dtype", e->dtype);
         cJSON_AddStringToObject(row, "shape", strcat(shape, ")"));
         if (e->type == T_COUNT) continue;
@@ -111,8 +98,8 @@ static void add_sum(cJSON *row, const Sum *s)
 {
     add_number(row, "modules", s->modules);
     add_number(row, "parameters", s->params);
-    add_text(row, "rank", s->low_rank == s->high_rank ? "%d" : "%d to %d", s->low_rank, s->high_rank);
-    add_text(row, "scale", s->low_scale == s->high_scale ? "%.4g" : "%.4g to %.4g", s->low_scale, s->high_scale);
+    info_add_text(row, "rank", s->low_rank == s->high_rank ? "%d" : "%d to %d", s->low_rank, s->high_rank);
+    info_add_text(row, "scale", s->low_scale == s->high_scale ? "%.4g" : "%.4g to %.4g", s->low_scale, s->high_scale);
     add_number(row, "norm", sqrt(s->squares));
     add_number(row, "largest", s->largest);
     add_number(row, "dead", s->dead);
@@ -141,8 +128,8 @@ static void add_modules(cJSON *o, const LoraInfo *info)
         const InfoModule     *m = &info->module[i];
         const LoraFileModule *f = m->file;
         cJSON                *row = add_row(modules);
-        add_text(row, "module", "%s", f->place < 0 ? f->key : f->path.s);
-        add_text(row, "kind", "%s", lora_kind_name(f).s);
+        info_add_text(row, "module", "%s", f->place < 0 ? f->key : f->path.s);
+        info_add_text(row, "kind", "%s", lora_kind_name(f).s);
         add_number(row, "rank", f->rank);
         add_number(row, "alpha", f->alpha);
         add_number(row, "norm", m->norm);
@@ -173,7 +160,7 @@ static void add_hash(cJSON *hashes, const char *key, const char *value, const ch
     cJSON_AddStringToObject(hashes, key, value);
     if (!stored || strcmp(stored, value) == 0) return;
     snprintf(other, sizeof other, "%s_in_the_file", key);
-    add_text(hashes, other, "%s, which differs", stored);
+    info_add_text(hashes, other, "%s, which differs", stored);
 }
 
 /* The hash that kohya's scripts once had, of the file as it was before sshs_* and modelspec.* were added to it; -1: it cannot be made again. */
@@ -198,9 +185,9 @@ static int add_hashes(cJSON *o, const Safetensors *file)
     if (hash_file(whole, file->path) || hash_file_range(window, file->path, 0x100000, 0x10000)) return -1;
     hash_data(model, file->data, file->bytes);
     cJSON_AddStringToObject(hashes, "sha256", whole);
-    add_text(hashes, "autov1", "%.8s", window);                             /* civitai's names */
-    add_text(hashes, "autov2", "%.10s", whole);
-    add_text(hashes, "autov3", "%.12s", model);
+    info_add_text(hashes, "autov1", "%.8s", window);                             /* civitai's names */
+    info_add_text(hashes, "autov2", "%.10s", whole);
+    info_add_text(hashes, "autov3", "%.12s", model);
     add_hash(hashes, "model_hash", model, safetensors_meta(file, "sshs_model_hash"));
     if (legacy_hash(legacy, file) == 0) add_hash(hashes, "legacy_hash", legacy, safetensors_meta(file, "sshs_legacy_hash"));
     return 0;
@@ -259,7 +246,7 @@ static void add_tags(cJSON *o, const Safetensors *file)
     for (size_t i = 0; i < kept; i++) {
         cJSON *row = add_row(rows);
         add_number(row, "count", tag[i].count);
-        add_text(row, "tag", "%s", tag[i].text);
+        info_add_text(row, "tag", "%s", tag[i].text);
     }
     free(tag);
     cJSON_Delete(frequency);
@@ -274,7 +261,7 @@ static void add_folders(cJSON *o, const Safetensors *file)
         const cJSON *repeats = cJSON_GetObjectItemCaseSensitive(dir, "n_repeats"), *count = cJSON_GetObjectItemCaseSensitive(dir, "img_count");
         if (!dir->string || !cJSON_IsNumber(repeats) || !cJSON_IsNumber(count)) continue;
         cJSON *row = add_row(folders);
-        add_text(row, "folder", "%s", dir->string);
+        info_add_text(row, "folder", "%s", dir->string);
         add_number(row, "pictures", count->valuedouble);
         add_number(row, "repeats", repeats->valuedouble);
     }
@@ -304,7 +291,7 @@ static void add_tokens(cJSON *o, const LoraFile *f)
 static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
 {
     cJSON_AddStringToObject(o, "kind", "LoRA");
-    add_text(o, "layout", "%s", lora_layout_name(info->file.layout));
+    info_add_text(o, "layout", "%s", lora_layout_name(info->file.layout));
     add_algorithms(o, &info->file);
     add_tokens(o, &info->file);
     add_number(o, "bytes", (double)file->bytes);
@@ -326,7 +313,7 @@ static int add_other(cJSON *o, const Safetensors *file)
 {
     const char *what = NULL;
     for (int i = 0; i < file->count && !what; i++) what = lora_foreign(file->entry[i].name);
-    add_text(o, "kind", what ? "tensors, by their names of %s" : "tensors", what);
+    info_add_text(o, "kind", what ? "tensors, by their names of %s" : "tensors", what);
     add_dtypes(o, file);
     add_metadata(o, "metadata", file);
     return add_tensors(o, "tensors", file, -1);
@@ -416,7 +403,7 @@ static int add_png(cJSON *o, const char *path)
     }
     if (!status) {
         cJSON_AddStringToObject(o, "kind", "picture");
-        add_text(o, "size", "%dx%d", w, h);
+        info_add_text(o, "size", "%dx%d", w, h);
         cJSON_AddStringToObject(o, "parameters", text ? text : "none");
     }
     free(text);

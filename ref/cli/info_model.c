@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where memory runs out cJSON's functions leave a member out, and do nothing with NULL. */
-static void add_text(cJSON *object, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void add_text(cJSON *object, const char *key, const char *format, ...)
+void info_add_text(cJSON *object, const char *key, const char *format, ...)
 {
     char    text[1024];
     va_list args;
@@ -62,10 +60,10 @@ static void add_found(cJSON *row, const Weights *w, const Safetensors *s)
     int gone = missing(w, s, &first);
     for (int i = 0; i < s->count; i++)
         if (!strstr(types, s->entry[i].dtype) && strlen(types) < 40) strcat(strcat(types, *types ? ", " : ""), s->entry[i].dtype);
-    add_text(row, "found", "%d of %d tensors, %s", w->slots - gone, w->slots, types);
-    if (gone) add_text(row, "missing", "%d, as %s", gone, first);
+    info_add_text(row, "found", "%d of %d tensors, %s", w->slots - gone, w->slots, types);
+    if (gone) info_add_text(row, "missing", "%d, as %s", gone, first);
     int extra = left_over(w, s, &first);
-    if (extra) add_text(row, "left over", "%d, as %s", extra, first);
+    if (extra) info_add_text(row, "left over", "%d, as %s", extra, first);
 }
 
 static cJSON *add_part(cJSON *parts, ModelPart part, const Weights *w)
@@ -89,15 +87,15 @@ static void add_parts(cJSON *o, const Checkpoint *m, const ModelFiles *f)
     const VaeConfig  *v = &m->vae.config;
     char              channels[128] = "";
     cJSON            *parts = cJSON_AddArrayToObject(o, "parts"), *row = add_part(parts, MODEL_TEXT, &m->clip.weights);
-    add_text(row, "shape", "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab, c->length);
+    info_add_text(row, "shape", "%d layers of width %d, %d heads, %d words, %d tokens", c->layers, c->width, c->heads, c->vocab, c->length);
     add_found(row, &m->clip.weights, f->part[MODEL_TEXT]);
     print_channels(channels, u->channels, u->levels);
     row = add_part(parts, MODEL_UNET, &m->unet.weights);
-    add_text(row, "shape", "channels %s, %d blocks a level, text of width %d", channels, u->layers, u->cross);
+    info_add_text(row, "shape", "channels %s, %d blocks a level, text of width %d", channels, u->layers, u->cross);
     add_found(row, &m->unet.weights, f->part[MODEL_UNET]);
     print_channels(channels, v->channels, v->levels);
     row = add_part(parts, MODEL_VAE, &m->vae.weights);
-    add_text(row, "shape", "channels %s, factor %d, %d latent channels times %g", channels, vae_factor(v), v->latent, v->scaling);
+    info_add_text(row, "shape", "channels %s, factor %d, %d latent channels times %g", channels, vae_factor(v), v->latent, v->scaling);
     add_found(row, &m->vae.weights, f->part[MODEL_VAE]);
 }
 
@@ -106,15 +104,15 @@ static void add_model(cJSON *o, const Checkpoint *m, const ModelFiles *f, int un
     const char            *named = model_config_name(&f->config);
     const SchedulerConfig *s = &m->scheduler;
     int                    others = f->rest->count - f->ema;
-    add_text(o, "kind", "Stable Diffusion model, %s", f->layout == MODEL_FOLDER ? "diffusers folder" : "single file");
-    if (named) add_text(o, "configuration", "%s%s", named, unsaid ? " or sd21" : "");
-    add_text(o, "native_size", "%dx%d, sides are multiples of %d", m->native_w, m->native_h, checkpoint_step(m));
-    add_text(o, "prediction", "%s", unsaid ? "epsilon (--v2) or v (--v_parameterization): the file does not say" : s->v_prediction ? "v" : "epsilon");
-    add_text(o, "noise", "%d timesteps, beta %g to %g, %s", s->timesteps, s->beta_start, s->beta_end, s->scaled_linear ? "scaled linear" : "linear");
+    info_add_text(o, "kind", "Stable Diffusion model, %s", f->layout == MODEL_FOLDER ? "diffusers folder" : "single file");
+    if (named) info_add_text(o, "configuration", "%s%s", named, unsaid ? " or sd21" : "");
+    info_add_text(o, "native_size", "%dx%d, sides are multiples of %d", m->native_w, m->native_h, checkpoint_step(m));
+    info_add_text(o, "prediction", "%s", unsaid ? "epsilon (--v2) or v (--v_parameterization): the file does not say" : s->v_prediction ? "v" : "epsilon");
+    info_add_text(o, "noise", "%d timesteps, beta %g to %g, %s", s->timesteps, s->beta_start, s->beta_end, s->scaled_linear ? "scaled linear" : "linear");
     cJSON_AddNumberToObject(o, "parameters", (double)(m->clip.weights.count + m->unet.weights.count + m->vae.weights.count));
     add_parts(o, m, f);
-    if (f->ema) add_text(o, "averaged copies", "%d tensors (model_ema.), taken with --ema", f->ema);
-    if (others) add_text(o, "further tensors", "%d, as %s", others, f->rest->entry[0].name);
+    if (f->ema) info_add_text(o, "averaged copies", "%d tensors (model_ema.), taken with --ema", f->ema);
+    if (others) info_add_text(o, "further tensors", "%d, as %s", others, f->rest->entry[0].name);
 }
 
 int info_model(cJSON *o, const char *path)

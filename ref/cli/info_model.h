@@ -8,4 +8,7 @@ int info_is_model(const Safetensors *file);             /* has a single file ten
 
 /* A folder or a single file: its sizes; of each part what was found, what is missing, what is left over. 0, or -1 and err(). */
 int info_model(cJSON *o, const char *path);
+
+/* A member that is printed. Where memory runs out cJSON's functions leave a member out, and do nothing with NULL. */
+void info_add_text(cJSON *object, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
