@@ -50,6 +50,7 @@ define check_rule
 $B/$1: $(patsubst %.c,$B/%.o,$(wildcard tests/$1/*.c)) $(LIB)
 endef
 $(foreach c,$(CHECKS),$(eval $(call check_rule,$c)))
+$B/gradcheck: $B/tests/parity/noise.o
 
 COMPILE = @mkdir -p $(@D); echo "$(CC) $<"; $(CC) $(FLAGS) $(WARN) $(STB) $(if $(filter %/webp.c,$<),$(WEBP)) $(if $(filter tests/fuzz/fuzz_%,$<),-Dfuzz_one=$(*F)) -Iref -I. -I$B -MMD -MP -c -o $@ $<
 $B/%_f32.o: %.c ; $(COMPILE) -DREAL=32
@@ -180,7 +181,7 @@ tsan: ## the tests under the thread sanitizer: clang with Archer, which knows Op
 
 mutants: deps ## kernels that are wrong in one way each: all must be caught
 	@$(MAKE) --no-print-directory -s tests ONLY=mutants
-	@$B/mutants
+	@$B/mutants && $B/mutants --set cpu
 
 PYTHON ?= python3
 golden: ## make the golden files anew: wants golden/requirements.txt

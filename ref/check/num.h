@@ -46,12 +46,12 @@ static inline Num num_inverse(Num a, double least)
     return (Num){ v, (a.e > 0 ? fmax(up, down) / NUM_U : 0) + 4 * fabs(v) + NUM_TINY };
 }
 
-/* 1 / (1 + e^-x), by the exponential that does not overflow: q of 4 u, 1 + q of 3 u, a division of 5 u. Between 0 and 1, whatever x is off by. */
+/* 1 / (1 + e^-x), by the exponential q that does not overflow: q good to 4 u, 1 + q to 3 u, the division to 5 u. Between 0 and 1, whatever x is off by. */
 static inline double num_logistic_of(double x) { return x > 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 static inline Num num_logistic(Num x)
 {
     Num s = num_fun(num_logistic_of, x);
-    return (Num){ s.v, s.e + 8 * s.v };
+    return (Num){ s.v, s.e + (x.v > 0 ? 4 : 8) * s.v };  /* num_fun has 4 of these; for x > 0 the numerator is exact */
 }
 
 /* ---- sums ----

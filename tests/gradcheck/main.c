@@ -1,6 +1,6 @@
-/* gradcheck - every backward op of ref64 against differences of its forward op.
+/* gradcheck - every backward op of a set, ref64 unless said otherwise, against differences of ref64's forward op.
  *
- *   gradcheck [--seed N] [--only NAME]
+ *   gradcheck [--set S] [--seed N] [--only NAME]
  *
  * Let phi(t) = sum dy f(x + t r), dy and the direction r random. The backward op gives g with g.r = phi'(0), which four values of phi give too:
  *     D(h) = (8 (phi(h) - phi(-h)) - (phi(2h) - phi(-2h))) / 12h = phi' - phi5 h^4/30 + O(h^6)
@@ -10,7 +10,12 @@
  *   rounding    an input off by u moves phi by u |g x|, a term of the sum off by u moves it by u |dy f|: each phi is off by about (8 + sqrt k) u M, with
  *               M = sum |dy f| + sum |g x| and k the number of terms. The weights 8 8 1 1 over 12 h/2 make at most 3 / h of one such error;
  *   the op      g.r itself, (8 + sqrt k) u sum |g r|.
- * h is u^(1/5), near where truncation and rounding balance. */
+ * h is u^(1/5), near where truncation and rounding balance.
+ *
+ * Another set S gets numbers that it can hold and runs forward and backward by itself (through.h). What its g.r may be off by besides is measured on ref64:
+ *   S           (8 + sqrt k) times what g.r is off by, root mean square over RUNS runs, when each input and each output of each op is moved by a random part
+ *               of itself, up to the unit roundoff of S (tests/parity/noise.h) */
+#include "../parity/noise.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "ops/ops.h"
@@ -19,20 +24,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "through.h"
 
-enum { MAX_PAIRS = 8, MAX_CALLS = 8, MAX_HELD = 64 };
+enum { MAX_PAIRS = 8, MAX_CALLS = 8, MAX_HELD = 64, RUNS = 32 };
 
 /* A function as calls of the forward ops, its gradient as calls of the backward ops, and which gradient belongs to which input. */
 typedef struct {
-    Set *set;
+    Set *set, *judged;                                  /* ref64; the one whose gradients are looked at, seen as a set of doubles */
     Rng  rng;
     Op   forward[MAX_CALLS], backward[MAX_CALLS];
     int  forwards, backwards;
     Tensor y, dy;                                       /* output; its gradient, random */
-    struct { const char *name; Tensor x, dx; } pair[MAX_PAIRS];
+    struct { const char *name; Tensor x, dx; double *moved; } pair[MAX_PAIRS];              /* moved: dx of each of RUNS, less dx of ref64; NULL: none */
     int    pairs;
-    void  *held[MAX_HELD];
-    size_t bytes[MAX_HELD];
+    Tensor held[MAX_HELD];
     int    holds;
 } Check;
 
@@ -40,11 +45,9 @@ static Tensor empty(Check *k, Type type, int n, int h, int w, int c)
 {
     Tensor t = tensor_of(NULL, type, n, h, w, c);
     CHECK(k->holds < MAX_HELD, "more than %d tensors", MAX_HELD);
-    k->bytes[k->holds] = tensor_count(t) * type_size(type);
-    t.p = k->held[k->holds] = k->set->alloc(k->set, k->bytes[k->holds]);
+    t.p = k->set->alloc(k->set, tensor_count(t) * type_size(type));
     CHECK(t.p, "%s", err_text());
-    k->holds++;
-    return t;
+    return k->held[k->holds++] = t;
 }
 static Tensor zeros(Check *k, int n, int h, int w, int c) { return empty(k, T_F64, n, h, w, c); }
 
@@ -263,17 +266,18 @@ static void block(Check *k)
 
 /* ---- the check ---- */
 
-static int run_all(Check *k, const Op *list, int count)
+static int run_all(Set *set, const Op *list, int count)
 {
     for (int j = 0; j < count; j++)
-        if (k->set->run(k->set, &list[j])) return -1;
-    return k->set->sync(k->set);
+        if (set->run(set, &list[j])) return -1;
+    return set->sync(set);
 }
+static int run_both(Set *set, const Check *k) { return run_all(set, k->forward, k->forwards) || run_all(set, k->backward, k->backwards); }
 
 /* phi at the present inputs, and sum |dy y|. */
 static double phi(Check *k, double *size)
 {
-    CHECK(run_all(k, k->forward, k->forwards) == 0, "%s", err_text());
+    CHECK(run_all(k->set, k->forward, k->forwards) == 0, "%s", err_text());
     const double *y = k->y.p, *dy = k->dy.p;
     double sum = 0;
     *size = 0;
@@ -295,34 +299,77 @@ static double difference(Check *k, Tensor x, const double *start, const double *
     return (8 * (phi_at(k, x, start, r, h, size) - phi_at(k, x, start, r, -h, size)) - far) / (12 * h);
 }
 
-/* Gradient `g` of input x along one random direction. */
-static int check_direction(Check *k, const char *name, Tensor x, const double *g)
+static double dot(const double *a, const double *b, size_t count)
+{
+    double sum = 0;
+    for (size_t j = 0; j < count; j++) sum += a[j] * b[j];
+    return sum;
+}
+
+/* Gradient `g` of input x along one random direction; `moved`: see Check. */
+static int check_direction(Check *k, const char *name, Tensor x, const double *g, const double *moved)
 {
     const double u = DBL_EPSILON / 2, h = pow(u, 0.2);
     size_t count = tensor_count(x);
-    double *start = malloc(2 * count * sizeof(double)), *r = start + count, size = 0, slope = 0, slopes = 0, moved = 0;
+    double *start = malloc(2 * count * sizeof(double)), *r = start + count, size = 0, slopes = 0, inputs = 0, squares = 0;
     CHECK(start, "no memory for %zu numbers", count);
     memcpy(start, x.p, count * sizeof(double));
     for (size_t j = 0; j < count; j++) {
         r[j] = rng_normal(&k->rng);
-        slope += g[j] * r[j], slopes += fabs(g[j] * r[j]), moved += fabs(g[j] * start[j]);
+        slopes += fabs(g[j] * r[j]), inputs += fabs(g[j] * start[j]);
     }
+    for (int run = 0; moved && run < RUNS; run++) squares += pow(dot(moved + (size_t)run * count, r, count), 2) / RUNS;
+    double slope = dot(g, r, count);
     double wide = difference(k, x, start, r, h, &size), want = difference(k, x, start, r, h / 2, &size);
     double chain = 8 + sqrt((double)count + (double)tensor_count(k->y));
-    double limit = fabs(wide - want) + chain * u * (3 / h * (size + moved) + slopes);
+    double limit = fabs(wide - want) + chain * u * (3 / h * (size + inputs) + slopes) + chain * sqrt(squares);
     free(start);
     return fabs(slope - want) <= limit ? 0 : err("d%s along a direction is %.15g, differences say %.15g +- %.2g", name, slope, want, limit);
 }
 
+static Tensor at_place(Tensor t, void *p) { return t.p = p, t; }
+
+/* Rounds all numbers to what the judged set can hold, and works out pair[].moved. */
+static void move_inputs(Check *k, const Set *like, uint64_t seed)
+{
+    double *kept[MAX_HELD];
+    for (int j = 0; j < k->holds; j++) {
+        double *x = k->held[j].p;
+        size_t  count = k->held[j].type == T_F64 ? tensor_count(k->held[j]) : 0;
+        for (size_t i = 0; i < count; i++) x[i] = (double)(float)x[i];
+        kept[j] = malloc(count * sizeof(double) + 1);
+        CHECK(kept[j], "no memory for %zu numbers", count);
+        memcpy(kept[j], x, count * sizeof(double));
+    }
+    for (int run = -1; run < RUNS; run++) {             /* the first is ref64's own */
+        Set *set = run < 0 ? k->set : noise_open(like, seed + (uint64_t)run);
+        for (int j = 0; j < k->holds; j++)
+            if (k->held[j].type == T_F64) CHECK(set->upload(set, k->held[j], at_place(k->held[j], kept[j])) == 0, "%s", err_text());
+        CHECK(run_both(set, k) == 0, "%s", err_text());
+        for (int j = 0; j < k->pairs; j++) {
+            const double *dx = k->pair[j].dx.p;
+            size_t        count = tensor_count(k->pair[j].dx);
+            double       *to = k->pair[j].moved ? k->pair[j].moved : calloc((RUNS + 1) * count, sizeof *to), *exact = to + RUNS * count;
+            CHECK(to, "no memory for %zu numbers", count);
+            k->pair[j].moved = to;
+            for (size_t i = 0; i < count; i++)
+                if (run < 0) exact[i] = dx[i];
+                else to[(size_t)run * count + i] = dx[i] - exact[i];
+        }
+    }
+    for (int j = 0; j < k->holds; j++) {
+        if (k->held[j].type == T_F64) memcpy(k->held[j].p, kept[j], tensor_count(k->held[j]) * sizeof(double));
+        free(kept[j]);
+    }
+}
+
 static int check(Check *k)
 {
-    double size;
-    phi(k, &size);
-    if (run_all(k, k->backward, k->backwards)) return -1;
+    if (run_both(k->judged, k)) return -1;
     if (k->pairs == 0) return err("no gradient was checked");
     for (int j = 0; j < k->pairs; j++)
         for (int direction = 0; direction < 3; direction++)
-            if (check_direction(k, k->pair[j].name, k->pair[j].x, k->pair[j].dx.p)) return -1;
+            if (check_direction(k, k->pair[j].name, k->pair[j].x, k->pair[j].dx.p, k->pair[j].moved)) return -1;
     return 0;
 }
 
@@ -342,22 +389,25 @@ static const OpKind gradients[] = { OP_LINEAR_DX, OP_LINEAR_DW, OP_CONV_DX, OP_C
 int main(int argc, char **argv)
 {
     int seed = 1, tests = 0, failures = 0, called[OP_COUNT] = { 0 };
-    const char *only = NULL;
+    const char *only = NULL, *name = "ref64";
     for (int j = 1; j + 1 < argc; j += 2) {
         if (!strcmp(argv[j], "--seed")) seed = atoi(argv[j + 1]);
         if (!strcmp(argv[j], "--only")) only = argv[j + 1];
+        if (!strcmp(argv[j], "--set")) name = argv[j + 1];
     }
-    Set *set = set_open("ref64");
-    CHECK(set, "%s", err_text());
+    Set *set = set_open("ref64"), *other = set_open(name), *judged = other == set ? set : through_open(other);
+    CHECK(set && judged, "%s", err_text());
     for (int e = 0; e < ENTRIES; e++) {
         if (only && strcmp(only, entries[e].name)) continue;
-        Check k = { .set = set, .rng = rng_open((uint64_t)seed, RNG_TEST, (uint32_t)e, 0) };
+        Check k = { .set = set, .judged = judged, .rng = rng_open((uint64_t)seed, RNG_TEST, (uint32_t)e, 0) };
         entries[e].build(&k);
+        if (other != set) move_inputs(&k, other, (uint64_t)seed);
         int failed = check(&k);
-        printf("%s %d - gradcheck: %s\n", failed ? "not ok" : "ok", ++tests, entries[e].name);
-        if (failed) printf("# %s; repeat with: gradcheck --seed %d --only %s\n", err_text(), seed, entries[e].name), failures++;
+        printf("%s %d - gradcheck: %s: %s\n", failed ? "not ok" : "ok", ++tests, name, entries[e].name);
+        if (failed) printf("# %s; repeat with: gradcheck --set %s --seed %d --only %s\n", err_text(), name, seed, entries[e].name), failures++;
         for (int j = 0; j < k.backwards; j++) called[k.backward[j].kind] = 1;
-        for (int j = 0; j < k.holds; j++) set->release(set, k.held[j], k.bytes[j]);
+        for (int j = 0; j < k.holds; j++) set->release(set, k.held[j].p, tensor_count(k.held[j]) * type_size(k.held[j].type));
+        for (int j = 0; j < k.pairs; j++) free(k.pair[j].moved);
     }
     for (size_t j = 0; !only && j < sizeof gradients / sizeof *gradients; j++)
         if (!called[gradients[j]]) printf("not ok %d - gradcheck: %s was not called\n", ++tests, op_name(gradients[j])), failures++;
