@@ -187,6 +187,7 @@ PYTHON ?= python3
 golden: ## make the golden files anew: wants golden/requirements.txt
 	$(PYTHON) golden/ops.py
 	$(PYTHON) golden/make.py
+	sh golden/manifest.sh >golden/MANIFEST
 
 FUZZ    ?= $(FUZZ_ALL)
 SECONDS ?= 60

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden values of whole models: text encoder, UNet, VAE, LoRA training and sampling, computed by torch in float64.
 
-    python golden/make.py            writes golden/parity/{a,b,c} and golden/MANIFEST; the same bytes on every run
+    python golden/make.py            writes golden/parity/{a,b,c}; the same bytes on every run
     python golden/make.py --check    computes everything again and compares it with what is stored
 Needs golden/requirements.txt; about a minute on one core. Nobody needs it to build, run or test sdlora.
 
@@ -405,14 +405,6 @@ def golden(key, config, folder):
 
 # ---- files --------------------------------------------------------------------------------------------------------------------------------
 
-def manifest(root):
-    """MANIFEST with the lines of this script made anew: sha256, bytes, path in golden/, command."""
-    others = [line for line in (root / "MANIFEST").read_text().splitlines() if " parity/" not in line] if (root / "MANIFEST").exists() else []
-    files = [path for path in (root / "parity").rglob("*") if path.is_file()]
-    own = [f"{hashlib.sha256(p.read_bytes()).hexdigest()} {p.stat().st_size:7d} {p.relative_to(root)}  python golden/make.py" for p in sorted(files)]
-    return "\n".join(others + own) + "\n"
-
-
 def differences(stored, made):
     """What is missing, left over or different: golden values by more than float64 rounding on another machine, all else by anything."""
     names = {p.relative_to(root) for root in (stored / "parity", made / "parity") for p in root.rglob("*") if p.is_file()}
@@ -425,8 +417,6 @@ def differences(stored, made):
             yield from (f"{name}: {k} differs" for k in sorted(x.keys() | y.keys()) if k not in x or k not in y or not agree(x[k].double(), y[k].double()))
         elif a.read_bytes() != b.read_bytes():
             yield f"{name}: the bytes differ"
-    if (stored / "MANIFEST").read_text() != manifest(stored):
-        yield "MANIFEST: does not describe the stored files"
 
 
 def main():
@@ -442,7 +432,6 @@ def main():
             golden(key, config, made / "parity" / key)
         if check:
             sys.exit("\n".join(differences(HERE, made)) or print("stored and computed values agree"))
-    (HERE / "MANIFEST").write_text(manifest(HERE))
 
 
 if __name__ == "__main__":

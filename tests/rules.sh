@@ -36,6 +36,9 @@ missing() { # of `FILE:NAME` and `FILE` in the pages, those that are not there
     done
 }
 verdict "what the pages of docs speak of is there" "$(missing)"
+stored() { find golden -type f ! -name '*.py' ! -name '*.pyc' ! -name '*.sh' ! -name '*.c' ! -name MANIFEST ! -name requirements.txt | cut -d/ -f2- | sort; }
+verdict "golden/MANIFEST has every golden file as it is (golden/manifest.sh writes it)" "$(sh golden/manifest.sh | diff golden/MANIFEST - | grep '^[<>]'
+    grep -v '^#' golden/MANIFEST | cut -c67- | sort >"${TMPDIR:-/tmp}/manifest.$$"; stored | diff - "${TMPDIR:-/tmp}/manifest.$$"; rm "${TMPDIR:-/tmp}/manifest.$$")"
 echo "1..$number"
 wc -l $(find ref kernels -name '*.c') | sort -rn | awk 'NR > 1 && $1 > 500 { print "# " $2 ": " $1 " lines" }'
 awk -v mode=functions -f tests/rules.awk $(find ref kernels -name '*.c')
