@@ -189,6 +189,7 @@ static void test_files(void **state)
     static const struct { const char *path, *kind; } want[] = {
         { "golden/tiny-sd", "Stable Diffusion model, diffusers folder" }, { "golden/parity/b/lora.safetensors", "LoRA" },
         { "golden/tiny-sd/text_encoder/model.safetensors", "tensors" },   { "golden/demo/10_face/000.png", "picture" },
+        { "golden/lora/list.pt", "LoRA" },                                { "golden/torch/list.pt", "tensors" },
         { "Makefile", "none that sdlora knows" },                         { "golden", "folder, neither" },
     };
     (void)state;

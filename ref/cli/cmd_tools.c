@@ -8,6 +8,16 @@
 #include <string.h>
 
 static int is_single(const char *path) { return strcmp(path_extension(path), ".safetensors") == 0; }
+
+/* Whoever asks for model.ckpt does not want a folder of that name. */
+static int check_target(const char *path)
+{
+    static const char *const endings[] = { ".ckpt", ".pt", ".pth", ".bin" };
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcmp(path_extension(path), endings[i]) == 0) return err("%s: is not written: a .safetensors file or a folder was expected", path);
+    return 0;
+}
+
 static FILE *report(bool quiet) { return quiet ? NULL : stdout; }
 
 /* A folder is no whole model without a tokenizer, and a single file has none to give it. */
@@ -47,6 +57,7 @@ static int convert_model(const ConvertConfig *c)
 int cmd_convert(const ConvertConfig *c)
 {
     static const LoraLayout layout[] = { [TO_KOHYA] = LORA_KOHYA, [TO_DIFFUSERS] = LORA_DIFFUSERS, [TO_PEFT] = LORA_PEFT, [TO_CLONEOFSIMO] = LORA_CLONEOFSIMO };
+    if (check_target(c->save_to)) return -1;
     if (is_model(c->from)) return convert_model(c);
     if (c->to == TO_LDM) return err("--to: ldm is a layout of models; %s is a LoRA", c->from);
     LoraLayout to = c->to == TO_AUTO ? (is_single(c->save_to) ? LORA_KOHYA : LORA_PEFT) : layout[c->to];
@@ -66,6 +77,7 @@ int cmd_merge(const MergeConfig *c)
 {
     LoraTerm term[MAX_TEXTS];
     LoraRank rank = { c->new_rank, c->new_conv_rank, KEEP_RANK, 0 };
+    if (check_target(c->save_to)) return -1;
     if (c->ratios.count && c->ratios.count != c->models.count)
         return err("--ratios: one for each of the %d --models was expected, %d were given", c->models.count, c->ratios.count);
     for (int i = 0; i < c->models.count; i++) {

@@ -22,18 +22,23 @@ static cJSON *add_row(cJSON *array)
 
 /* ---- tensors ---- */
 
-static void add_dtypes(cJSON *o, const Safetensors *file)
+static void add_dtypes_of(cJSON *o, const Safetensors *const *file, int files)
 {
     char   text[256] = "";
     size_t numbers = 0;
-    for (int i = 0; i < file->count; i++) {
-        numbers += file->entry[i].count;
-        if (!strstr(text, file->entry[i].dtype) && strlen(text) + 16 < sizeof text) strcat(strcat(text, *text ? ", " : ""), file->entry[i].dtype);
-    }
-    add_number(o, "tensor_count", file->count);
+    int    count = 0;
+    for (int f = 0; f < files; f++)
+        for (int i = 0; i < file[f]->count; i++, count++) {
+            const SafetensorsEntry *e = &file[f]->entry[i];
+            numbers += e->count;
+            if (!strstr(text, e->dtype) && strlen(text) + 16 < sizeof text) strcat(strcat(text, *text ? ", " : ""), e->dtype);
+        }
+    add_number(o, "tensor_count", count);
     cJSON_AddStringToObject(o, "dtype", text);
     add_number(o, "numbers", (double)numbers);
 }
+
+static void add_dtypes(cJSON *o, const Safetensors *file) { add_dtypes_of(o, &file, 1); }
 
 static int by_key(const void *a, const void *b) { return strcmp(((const SafetensorsPair *)a)->key, ((const SafetensorsPair *)b)->key); }
 
@@ -178,15 +183,17 @@ static int legacy_hash(char hex[HASH_SIZE], const Safetensors *file)
     return status;
 }
 
+/* Those of the whole file; of its tensors' bytes as well where they lie in it one behind the other. */
 static int add_hashes(cJSON *o, const Safetensors *file)
 {
     cJSON *hashes = cJSON_AddObjectToObject(o, "hashes");
     char   whole[HASH_SIZE], window[HASH_SIZE], model[HASH_SIZE], legacy[HASH_SIZE];
     if (hash_file(whole, file->path) || hash_file_range(window, file->path, 0x100000, 0x10000)) return -1;
-    hash_data(model, file->data, file->bytes);
     cJSON_AddStringToObject(hashes, "sha256", whole);
-    info_add_text(hashes, "autov1", "%.8s", window);                             /* civitai's names */
+    info_add_text(hashes, "autov1", "%.8s", window);                        /* civitai's names */
     info_add_text(hashes, "autov2", "%.10s", whole);
+    if (!file->data) return 0;
+    hash_data(model, file->data, file->bytes);
     info_add_text(hashes, "autov3", "%.12s", model);
     add_hash(hashes, "model_hash", model, safetensors_meta(file, "sshs_model_hash"));
     if (legacy_hash(legacy, file) == 0) add_hash(hashes, "legacy_hash", legacy, safetensors_meta(file, "sshs_legacy_hash"));
@@ -288,20 +295,25 @@ static void add_tokens(cJSON *o, const LoraFile *f)
     for (int i = 0; i < f->tokens; i++) cJSON_AddItemToArray(tokens, cJSON_CreateString(lora_token_name(f->token[i]).s));
 }
 
-static int add_lora(cJSON *o, const Safetensors *file, const LoraInfo *info)
+/* Of PEFT's folder with two files metadata are the first one's, and hashes are not given: they would be of neither. */
+static int add_lora(cJSON *o, const LoraInfo *info)
 {
+    const Safetensors *file = info->file.tensors[0];
+    double             bytes = 0;
     cJSON_AddStringToObject(o, "kind", "LoRA");
     info_add_text(o, "layout", "%s", lora_layout_name(info->file.layout));
     add_algorithms(o, &info->file);
     add_tokens(o, &info->file);
-    add_number(o, "bytes", (double)file->bytes);
-    add_dtypes(o, file);
+    for (int f = 0; f < info->file.files; f++)
+        for (int i = 0; i < info->file.tensors[f]->count; i++) bytes += (double)info->file.tensors[f]->entry[i].bytes;
+    add_number(o, "bytes", bytes);
+    add_dtypes_of(o, info->file.tensors, info->file.files);
     add_problems(o, info);
     add_kinds(o, info);
     add_training(o, file);
     add_folders(o, file);
     add_tags(o, file);
-    if (add_hashes(o, file)) return -1;
+    if (info->file.files == 1 && add_hashes(o, file)) return -1;
     add_metadata(o, "metadata", file);
     add_modules(o, info);
     return 0;
@@ -346,10 +358,20 @@ static int add_safetensors(cJSON *o, const char *path)
     else if (strncmp(format, "sdlora-state", 12) == 0) status = add_state(o, file);
     else if (strncmp(format, "sdlora-dump", 11) == 0) status = add_dump(o, file);
     else if ((status = lora_info_open(&info, file)) == 0) {
-        status = info.file.layout == LORA_NONE ? add_other(o, file) : add_lora(o, file, &info);
+        status = info.file.layout == LORA_NONE ? add_other(o, file) : add_lora(o, &info);
         lora_info_close(&info);
     }
     safetensors_close(file);
+    return status;
+}
+
+/* A LoRA that is no single safetensors file: PEFT's folder, or what torch.save wrote. Its tensors, `file`, where they are no LoRA. */
+static int add_lora_path(cJSON *o, const char *path, const Safetensors *file)
+{
+    LoraInfo info;
+    if (lora_info_path(&info, path)) return file ? add_other(o, file) : -1;
+    int status = file && info.file.layout == LORA_NONE ? add_other(o, file) : add_lora(o, &info);
+    lora_info_close(&info);
     return status;
 }
 
@@ -362,16 +384,6 @@ static int is_peft(const char *path)
     return 0;
 }
 
-/* Of a folder that may be two files, the first one's metadata and hashes. */
-static int add_peft(cJSON *o, const char *path)
-{
-    LoraInfo info;
-    if (lora_info_path(&info, path)) return -1;
-    int status = add_lora(o, info.file.tensors[0], &info);
-    lora_info_close(&info);
-    return status;
-}
-
 static int add_folder(cJSON *o, const char *path)
 {
     char  inner[PATH_SIZE];
@@ -380,7 +392,7 @@ static int add_folder(cJSON *o, const char *path)
     if (is_file(inner)) return info_model(o, path);
     if (path_join(inner, path, "state.safetensors")) return -1;
     if (is_file(inner)) return add_safetensors(o, inner);
-    if (is_peft(path)) return add_peft(o, path);
+    if (is_peft(path)) return add_lora_path(o, path, NULL);
     if (dir_list(&names, path)) return -1;
     cJSON_AddStringToObject(o, "kind", "folder, neither of a model (model_index.json) nor of a state (state.safetensors)");
     add_number(o, "entries", names.count);
@@ -411,13 +423,13 @@ static int add_png(cJSON *o, const char *path)
     return status ? -1 : 0;
 }
 
-/* What torch.save wrote: a model, or tensors. */
+/* What torch.save wrote: a model, a LoRA, or tensors. */
 static int add_torch(cJSON *o, const char *path)
 {
     TorchFile *t = torch_file_open(path);
     if (!t) return -1;
     const Safetensors *file = torch_file_tensors(t);
-    int                status = info_is_model(file) ? info_model(o, path) : add_other(o, file);
+    int                status = info_is_model(file) ? info_model(o, path) : add_lora_path(o, path, file);
     torch_file_close(t);
     return status;
 }

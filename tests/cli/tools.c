@@ -75,6 +75,8 @@ void tools(void)
     fails("convert " MODEL "@/tools/x --to kohya", "a model is written as diffusers or ldm");
     fails("convert golden/lora/loha.safetensors @/tools/x", "the layout of PEFT cannot hold");
     fails("convert " LORA "@/tools/x.safetensors --to cloneofsimo", "cannot hold");
+    fails("convert " LORA "@/tools/x.ckpt", "x.ckpt: is not written");
+    fails("merge --models " LORA "--sd_model " MODEL "--save_to @/tools/x.bin", "x.bin: is not written");
     fails("convert @/note.txt @/tools/x", "note.txt");
     fails("merge --models " LORA "--ratios 1 2 --save_to @/tools/x.safetensors", "--ratios: one for each of the 1 --models");
     fails("merge --models " LORA "--ratios half --save_to @/tools/x.safetensors", "a number was expected, not \"half\"");
