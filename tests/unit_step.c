@@ -71,6 +71,7 @@ static void test_memory(void **state)
     (void)state;
     check_mode(TAPE_TRAIN, &all);
     check_mode(TAPE_CHECKPOINT, &all);
+    check_mode(TAPE_CHECKPOINT_FF, &all);
     check_mode(TAPE_TRAIN, &unet_only);
     check_mode(TAPE_CHECKPOINT, &text_only);
 }
@@ -80,17 +81,19 @@ static void test_checkpointing(void **state)
     const LoraRules *rules[] = { &all, &unet_only, &text_only };
     (void)state;
     for (int i = 0; i < 3; i++) {
-        StepCost kept, again;
-        size_t     n, m;
-        double    *a = run(TAPE_TRAIN, rules[i], &n, &kept), *b = run(TAPE_CHECKPOINT, rules[i], &m, &again);
+        StepCost kept, some, again;
+        size_t   n, m;
+        double  *a = run(TAPE_TRAIN, rules[i], &n, &kept), *b = run(TAPE_CHECKPOINT, rules[i], &m, &again), *c = run(TAPE_CHECKPOINT_FF, rules[i], &m, &some);
         assert_int_equal(n, m);
         assert_memory_equal(a, b, n * sizeof *a);
-        assert_true(again.activations < kept.activations);
+        assert_memory_equal(a, c, n * sizeof *a);
+        assert_true(again.activations < some.activations && some.activations < kept.activations);
         double sum = 0;
         for (size_t k = 0; k < n; k++) sum += a[k] * a[k];
         assert_true(sum > 0);
         free(a);
         free(b);
+        free(c);
     }
 }
 

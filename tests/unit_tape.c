@@ -216,8 +216,8 @@ static void test_gradients(void **state)
 static void test_modes(void **state)
 {
     Net    net;
-    double loss[3];
-    size_t peak[3];
+    double loss[TAPE_CHECKPOINT + 1];
+    size_t peak[TAPE_CHECKPOINT + 1];
     (void)state;
     open_net(&net, MEMORY);
     size_t  bytes = net.params.count * sizeof(double);

@@ -100,15 +100,14 @@ static void *alloc(Set *, size_t bytes)
     return nullptr;
 }
 
-/* A quarter of what is free is for adapters, their moments and gradients, which come after the arena. */
+static void release(Set *, void *p, size_t) { cudaFree(p); }
+
 static size_t room(const Set *)
 {
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    return free / 4 * 3;
+    return free;
 }
-
-static void release(Set *, void *p, size_t) { cudaFree(p); }
 
 /* Room on the host for a tensor: the same shape and type, without gaps. free() its p. */
 static Tensor stage(Tensor t)

@@ -32,7 +32,7 @@ int pipeline_open_on(Pipeline *p, const ModelSource *source, Set *set)
     if (pipeline_open_tokenizer(p) == 0 &&
         schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
                       c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
-        tape_open(&p->tape, p->set, set->room ? set->room(set) : host) == 0)
+        tape_open(&p->tape, p->set, set->room ? 0 : host) == 0)
         return 0;
     pipeline_close(p);
     return -1;
@@ -75,6 +75,34 @@ static void sampling_close(Sampling *g)
     sampler_close(&g->sampler);
 }
 
+/* The arena that sampling takes, found by replaying it on a set that only counts; 0 and err(). */
+static size_t replayed(const Pipeline *p, Set *null, int h, int w, int n)
+{
+    const UnetConfig *c = &p->model.unet.config;
+    int               length = p->tokenizer.length, width = p->model.clip.config.width;
+    Type              act = null->act;
+    Tape              t;
+    if (tape_open(&t, null, (size_t)1 << 46)) return 0;
+    clip_forward(&t, &p->model.clip, tape_new(&t, T_I32, n, 1, length, 1));
+    tape_reset(&t, TAPE_INFER);
+    unet_forward(&t, &p->model.unet, tape_new(&t, act, n, h, w, c->in), tape_new(&t, act, n, 1, 1, c->channels[0]), tape_new(&t, act, n, 1, length, width));
+    tape_reset(&t, TAPE_INFER);
+    vae_decode(&t, &p->model.vae, tape_new(&t, act, 1, h, w, c->in));
+    size_t peak = tape_status(&t) ? 0 : t.arena.peak_bottom;
+    tape_close(&t);
+    return peak;
+}
+
+int pipeline_reserve(Pipeline *p, const SampleSettings *s, int n)
+{
+    int factor = vae_factor(&p->model.vae.config);
+    if (!p->set->room) return 0;
+    Set   *null = set_null(p->set);
+    size_t bytes = null ? replayed(p, null, s->h / factor, s->w / factor, s->cfg == 1 ? n : 2 * n) : 0;
+    free(null);
+    return bytes ? tape_reserve(&p->tape, bytes) : -1;
+}
+
 int pipeline_takes(const Pipeline *p, int w, int h)
 {
     int step = checkpoint_step(&p->model);
@@ -84,7 +112,7 @@ int pipeline_takes(const Pipeline *p, int w, int h)
 static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
 {
     int factor = vae_factor(&p->model.vae.config);
-    if (pipeline_takes(p, s->w, s->h)) return -1;
+    if (pipeline_takes(p, s->w, s->h) || pipeline_reserve(p, s, n)) return -1;
     *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
     g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
     size_t words = (size_t)(g->passes * n) * (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width;

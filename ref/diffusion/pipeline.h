@@ -40,6 +40,10 @@ typedef struct {
     uint32_t    seed;                                   /* of torch's CPU generator, for the first noise and the later */
 } SamplePicture;
 
+/* Memory for n pictures at once, of a set whose memory costs as soon as it is taken; pipeline_sample sees to it where nobody has. The tape is reset where it
+ * grows. 0, or -1 and err(). */
+int pipeline_reserve(Pipeline *p, const SampleSettings *s, int n);
+
 /* Can the model make pictures of this size? 0, or -1 and err(). */
 int pipeline_takes(const Pipeline *p, int w, int h);
 

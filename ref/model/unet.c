@@ -184,6 +184,14 @@ void unet_close(Unet *u)
 
 /* ---- forward ---- */
 
+/* in: h (n,1,t,c). A gated MLP. */
+static void feed_forward_unit(Tape *t, const void *self, Var *const *in, Var *y)
+{
+    const Transformer *m = self;
+    Var               *f = nn_geglu(t, nn_layer(t, &m->ff1, nn_norm(t, &m->norm3, in[0]), NULL, NULL, NULL));      /* (n,1,t,4c) */
+    nn_layer(t, &m->ff2, f, y, NULL, in[0]);
+}
+
 /* in: x (n,h,w,c), text (n,1,t,cross). Three residual sublayers on tokens: self-attention, attention to the text, gated MLP. */
 static void transformer_unit(Tape *t, const void *self, Var *const *in, Var *y)
 {
@@ -198,9 +206,9 @@ static void transformer_unit(Tape *t, const void *self, Var *const *in, Var *y)
     Var *kv = nn_layer(t, &m->kv, text, NULL, NULL, NULL);                                         /* (n,1,t,2c) */
     a = nn_attn(t, q, tape_channels(t, kv, 0, c), tape_channels(t, kv, c, c), m->heads, 0);
     h = nn_layer(t, &m->out2, a, NULL, NULL, h);
-    Var *f = nn_geglu(t, nn_layer(t, &m->ff1, nn_norm(t, &m->norm3, h), NULL, NULL, NULL));        /* (n,1,h*w,4c) */
-    h = nn_layer(t, &m->ff2, f, NULL, NULL, h);
-    nn_layer(t, &m->proj_out, h, tape_tokens(t, y), NULL, x);
+    Var *after = tape_like(t, h, c);
+    tape_feed_forward(t, feed_forward_unit, m, (Var *[3]){ h }, after);
+    nn_layer(t, &m->proj_out, after, tape_tokens(t, y), NULL, x);
 }
 
 static void transformer_forward(Tape *t, const Transformer *m, Var *x, Var *text, Var *y) { tape_unit(t, transformer_unit, m, (Var *[3]){ x, text }, y); }

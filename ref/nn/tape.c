@@ -14,10 +14,25 @@ struct VarChunk {
 
 int tape_open(Tape *t, Set *set, size_t bytes)
 {
-    void *memory = set->alloc(set, bytes);
-    *t = (Tape){ .set = set, .bytes = bytes };
+    *t = (Tape){ .set = set };
+    return tape_reserve(t, bytes);
+}
+
+static void release(Tape *t)
+{
+    if (t->bytes) t->set->release(t->set, t->arena.base, t->bytes);
+    arena_close(&t->arena);
+    t->bytes = 0;
+}
+
+int tape_reserve(Tape *t, size_t bytes)
+{
+    if (bytes <= t->bytes) return 0;
+    release(t);
+    void *memory = t->set->alloc(t->set, bytes);
     if (!memory) return -1;
     arena_open(&t->arena, memory, bytes);
+    t->bytes = bytes;
     return 0;
 }
 
@@ -25,9 +40,15 @@ void tape_close(Tape *t)
 {
     for (VarChunk *c = t->vars, *next; c; c = next) next = c->next, free(c);
     free(t->node);
-    if (t->arena.base) t->set->release(t->set, t->arena.base, t->bytes);
-    arena_close(&t->arena);
+    release(t);
     *t = (Tape){ 0 };
+}
+
+const char *tape_mode_name(TapeMode mode)
+{
+    static const char *const names[] = { "without gradients", "without gradient checkpointing", "with gradient checkpointing of feed-forward layers",
+                                         "with gradient checkpointing" };
+    return names[mode];
 }
 
 void tape_reset(Tape *t, TapeMode mode)
@@ -244,12 +265,9 @@ static void unit_back(Tape *t, Node *node)
     backward_to(t, first);
 }
 
-void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+/* Runs the unit, keeps nothing of it but y, and leaves one node that runs it again. */
+static void run_and_forget(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
 {
-    if (t->mode == TAPE_TRAIN) {
-        fn(t, self, in, y);
-        return;
-    }
     size_t mark = arena_mark(&t->arena);
     int    recording = t->recording;
     t->recording = 0;
@@ -258,6 +276,18 @@ void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y
     arena_reset(&t->arena, mark);
     Node *node = tape_record(t, unit_back, y, in, 3, y->needs_grad);
     if (node) node->unit = fn, node->self = self;
+}
+
+void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+{
+    if (t->mode == TAPE_TRAIN || t->mode == TAPE_CHECKPOINT_FF) fn(t, self, in, y);
+    else run_and_forget(t, fn, self, in, y);
+}
+
+void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+{
+    if (t->mode == TAPE_CHECKPOINT_FF) run_and_forget(t, fn, self, in, y);
+    else fn(t, self, in, y);
 }
 
 int tape_backward(Tape *t)

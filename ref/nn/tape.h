@@ -6,6 +6,7 @@
  *   TAPE_INFER       nothing is recorded; a unit's activations are given back when it ends
  *   TAPE_TRAIN       everything needed for the backward pass is kept
  *   TAPE_CHECKPOINT  of a unit only the outputs are kept; it is run again, to the same bits, when its turn comes backwards (Chen et al. 2016)
+ *   TAPE_CHECKPOINT_FF   the same of feed-forward layers alone: most of the memory for little work
  *
  * A Var is a value and, later, its gradient. needs_grad spreads from trainable parameters: what comes before the first of them costs nothing. A channel range
  * or a token view of a Var shares its value and its gradient. Gradients are allocated when first written, added to when written again, and given back when
@@ -17,7 +18,7 @@
 #include "base/arena.h"
 #include "ops/ops.h"
 
-typedef enum { TAPE_INFER, TAPE_TRAIN, TAPE_CHECKPOINT } TapeMode;
+typedef enum { TAPE_INFER, TAPE_TRAIN, TAPE_CHECKPOINT_FF, TAPE_CHECKPOINT } TapeMode;      /* from TAPE_TRAIN on: less memory, more work */
 
 typedef struct Tape Tape;
 typedef struct Var  Var;
@@ -67,8 +68,10 @@ struct Tape {
     size_t    bytes;
 };
 
-int  tape_open(Tape *t, Set *set, size_t bytes);        /* reserves bytes of the set's memory. 0, or -1 and err() */
+int  tape_open(Tape *t, Set *set, size_t bytes);        /* reserves bytes of the set's memory; 0: none yet. 0, or -1 and err() */
+int  tape_reserve(Tape *t, size_t bytes);               /* so much at least; what was there is gone where it had less. 0, or -1 and err() */
 void tape_close(Tape *t);
+const char *tape_mode_name(TapeMode mode);              /* "without gradient checkpointing", ... */
 void tape_reset(Tape *t, TapeMode mode);                /* forgets everything */
 void tape_mode(Tape *t, TapeMode mode);                 /* for what follows: a frozen part of a trained model runs under TAPE_INFER */
 int  tape_status(const Tape *t);                        /* 0, or -1: err() tells the first failure */
@@ -100,6 +103,7 @@ Tensor tape_grad(Tape *t, Var *x, int *acc);            /* where to write the gr
 
 /* Runs fn(t, self, in, y), a block of a model, y allocated by the caller, as the mode wants it. in: up to 3 Vars, unused NULL. */
 void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y);
+void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y);          /* the part of a unit that TAPE_CHECKPOINT_FF is about */
 
 /* After a loss has filled the first gradient. Values are used up as it goes: download what is wanted of them before. */
 int tape_backward(Tape *t);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 64 << 20, ALIGN = 64, PARALLEL_FROM = 1 << 16 };
+enum { BLOCK = 16 << 20, ALIGN = 64, PARALLEL_FROM = 1 << 16 };
 struct WeightBlock {
     struct WeightBlock *next;
     char               *p;
@@ -41,12 +41,13 @@ void weights_close(Weights *w)
 
 /* ---- describing ---- */
 
-/* Memory of the set, from blocks of which untouched pages cost nothing. */
+/* Memory of the set: of the first block with room, for where untouched pages cost, holes do. A large tensor has a block of its own. */
 static void *take(Weights *w, size_t bytes)
 {
     struct WeightBlock *b = w->blocks;
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    if (!b || b->size - b->used < bytes) {
+    while (b && b->size - b->used < bytes) b = b->next;
+    if (!b) {
         size_t size = bytes > BLOCK ? bytes : BLOCK;
         if (!(b = calloc(1, sizeof *b))) err("out of memory for the weights");
         if (!b || !(b->p = w->set->alloc(w->set, size))) {

@@ -9,6 +9,7 @@
 typedef struct {
     Cost   cost;                                        /* of all that was run */
     size_t calls;
+    size_t allocated;                                   /* bytes asked of alloc, whether given back or not */
     size_t end, scratch;                                /* the highest address that scratch came to, and how many bytes of scratch that was */
 } NullCount;
 

@@ -115,14 +115,14 @@ struct Set {
     int    (*run)(Set *, const Op *);                   /* 0, or -1 and err(): an Op that op_check refuses */
     size_t (*need)(const Set *, const Op *);            /* bytes of scratch: a pure function of shapes, in plain C, there even when the set is not built */
     size_t (*pack)(Set *, Weight *, void *dst);         /* dst NULL: bytes wanted (0: none). After load, merge and, where trainable, update */
-    void  *(*alloc)(Set *, size_t bytes);               /* zeroed, 64-byte aligned; pages not yet touched cost nothing. NULL and err() */
+    void  *(*alloc)(Set *, size_t bytes);               /* zeroed, 64-byte aligned; without `room` pages not yet touched cost nothing. NULL and err() */
     void   (*release)(Set *, void *p, size_t bytes);
     int    (*upload)(Set *, Tensor dst, Tensor host);   /* same shape, types and strides may differ; each element rounded once */
     int    (*download)(Set *, Tensor host, Tensor src);
     int    (*sync)(Set *);                              /* 0, or -1 and err(): the latched error */
     int    chain;                                       /* terms of a sum that are added one after another, at most, before blocks are; 0: all */
     int    (*transform)(const Set *, const Op *);       /* conv, conv_dx: m where the product is Winograd's F(m x m, 3x3), 0: plain; NULL: always plain */
-    size_t (*room)(const Set *);                        /* bytes that one arena may take, beside what a run still asks for; NULL: as many as the host has */
+    size_t (*room)(const Set *);                        /* what alloc can still give, of memory where every byte costs; NULL: it is the host's */
 };
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */

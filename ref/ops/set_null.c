@@ -29,7 +29,7 @@ static void *alloc(Set *set, size_t bytes)
 {
     NullSet *null = (NullSet *)set;
     size_t   at = null->next;
-    null->next += (bytes + 63) / 64 * 64;
+    null->next += (bytes + 63) / 64 * 64, null->count.allocated += bytes;
     return (void *)at;
 }
 

@@ -126,7 +126,7 @@ static int look(Look *l, const TrainConfig *config)
     if (look_at_pictures(l) || look_at_model(l) || look_at_inputs(l) || look_at_output(l)) return -1;
     if (!l->pictures || !l->model) return 0;
     int before = l->problems.count;
-    l->planned = trainer_plan(&l->trainer, &l->problems) == 0 && trainer_fit(&l->trainer) == 0;
+    l->planned = trainer_plan(&l->trainer, &l->problems) == 0 && trainer_fit(&l->trainer, 0) == 0;
     if (!l->planned) return l->trainer.concepts.pictures || l->problems.count == before ? note(l, -1) : 0;
     LoraRules rules = trainer_lora_rules(config);
     l->lora = lora_attach(&l->trainer.lora, &l->trainer.pipeline.model, &rules) == 0;

@@ -128,7 +128,7 @@ void plan_print_memory(FILE *out, const Trainer *t)
     size_t          bottom = c->activations + c->scratch;
     fprintf(out, "\nmemory       ");
     print_bytes(out, step_memory(c));
-    fprintf(out, " of the set's, %s gradient checkpointing\n", t->mode == TAPE_CHECKPOINT ? "with" : "without");
+    fprintf(out, " of the set's, %s\n", tape_mode_name(t->mode));
     print_kind(out, "weights", c->weights, "text encoder, UNet, autoencoder: frozen");
     print_kind(out, "trainable", c->trainable, "the LoRA, its gradients and moments");
     print_kind(out, "activations", c->activations, "what a step keeps to go back through");
@@ -228,7 +228,7 @@ static void print_work(FILE *out, const Trainer *t)
     double          k = t->config->gradient_accumulation_steps, step = k * (c->forward + c->backward) + c->update;
     fprintf(out, "\nwork         ");
     print_flops(out, c->forward), fprintf(out, " forward, "), print_flops(out, c->backward);
-    fprintf(out, " back, %s; a step ", t->mode == TAPE_CHECKPOINT ? "blocks run again included" : "nothing run again");
+    fprintf(out, " back, %s; a step ", t->mode == TAPE_TRAIN ? "nothing run again" : "what is run again included");
     print_flops(out, step), fputc('\n', out);
 }
 
@@ -248,16 +248,19 @@ static void print_fit(FILE *out, size_t bytes, const char *vram)
     fprintf(out, "; a sixteenth of the card is the driver's\n");
 }
 
-/* The step again under the other mode, for comparison. */
-static int print_other_mode(FILE *out, const Trainer *t)
+/* The step again under the other modes, for comparison. */
+static int print_other_modes(FILE *out, const Trainer *t)
 {
-    Trainer other = *t;
-    if (trainer_measure(&other, t->mode == TAPE_CHECKPOINT ? TAPE_TRAIN : TAPE_CHECKPOINT)) return -1;
-    fprintf(out, "             ");
-    print_bytes(out, step_memory(&other.cost));
-    fprintf(out, " %s gradient checkpointing; a step ", other.mode == TAPE_CHECKPOINT ? "with" : "without");
-    print_flops(out, t->config->gradient_accumulation_steps * (other.cost.forward + other.cost.backward) + other.cost.update);
-    fputc('\n', out);
+    for (int mode = TAPE_TRAIN; mode <= TAPE_CHECKPOINT; mode++) {
+        Trainer other = *t;
+        if (mode == (int)t->mode) continue;
+        if (trainer_measure(&other, (TapeMode)mode)) return -1;
+        fprintf(out, "             ");
+        print_bytes(out, step_memory(&other.cost));
+        fprintf(out, " %s; a step ", tape_mode_name(other.mode));
+        print_flops(out, t->config->gradient_accumulation_steps * (other.cost.forward + other.cost.backward) + other.cost.update);
+        fputc('\n', out);
+    }
     return 0;
 }
 
@@ -277,7 +280,7 @@ static int print_all(FILE *out, Trainer *t, const PlanConfig *config)
     plan_print_memory(out, t);
     print_fit(out, step_memory(&t->cost), config->vram);
     print_work(out, t);
-    if (print_other_mode(out, t)) return -1;
+    if (print_other_modes(out, t)) return -1;
     if (known && config->rate > 0) print_time(out, t, config->rate);
     return 0;
 }

@@ -32,11 +32,9 @@ static void print_memory(const Trainer *t)
 {
     const StepCost *c = &t->cost;
     const double    mb = 1 << 20;
-    fprintf(stderr, "memory       %.0f MB: weights %.0f, trainable %.0f, activations %.0f, scratch %.0f, gradients %.0f%s\n", (double)step_memory(c) / mb,
+    fprintf(stderr, "memory       %.0f MB: weights %.0f, trainable %.0f, activations %.0f, scratch %.0f, gradients %.0f; %s%s\n", (double)step_memory(c) / mb,
             (double)c->weights / mb, (double)c->trainable / mb, (double)c->activations / mb, (double)c->scratch / mb, (double)c->gradients / mb,
-            t->mode == TAPE_TRAIN                  ? ""
-            : t->config->gradient_checkpointing ? "; gradient checkpointing"
-                                                : "; gradient checkpointing, for memory is short");
+            tape_mode_name(t->mode), t->mode == TAPE_TRAIN || t->config->gradient_checkpointing ? "" : ", for memory is short");
 }
 
 /* ---- what is written ---- */

@@ -30,11 +30,13 @@ int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatc
 
 /* ---- cost ---- */
 
-size_t step_memory(const StepCost *c)
+size_t step_arena(const StepCost *c)
 {
     size_t bottom = c->activations + c->scratch;
-    return c->weights + c->trainable + (bottom > c->before ? bottom : c->before) + c->gradients;
+    return (bottom > c->before ? bottom : c->before) + c->gradients;
 }
+
+size_t step_memory(const StepCost *c) { return c->weights + c->trainable + step_arena(c); }
 
 /* FLOPs since the last call. */
 static double flops(const Set *null, double *before)
@@ -95,6 +97,7 @@ int step_cost(StepCost *c, const ModelSource *source, const Set *like, const Lor
     Set       *null = set_null(like);
     int        status = null ? checkpoint_describe_source(&model, source, null) : -1;
     if (!status) {
+        c->blocks = null_count(null)->allocated;
         StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : null };     /* any address */
         status = with_adapters(c, &model, null, rules, &b, mode);
         checkpoint_close(&model);

@@ -14,7 +14,7 @@ typedef struct {
 } StepBatch;
 
 /* Adds to the gradients of lora's block the gradient of share * sum over n of loss[n], loss[n] = weight[n] * mean |model(x) - target|^2, and downloads it.
- * mode: TAPE_TRAIN or TAPE_CHECKPOINT, the same bits. 0, or -1 and err(). */
+ * mode: TAPE_TRAIN, TAPE_CHECKPOINT_FF or TAPE_CHECKPOINT, the same bits. 0, or -1 and err(). */
 int step_pass(Tape *t, const Checkpoint *model, const Lora *lora, const StepBatch *b, TapeMode mode, double share, double *loss);
 
 /* What training takes, found by replaying it on a set that only counts: the same allocations are made, so the bytes are exact. */
@@ -23,8 +23,10 @@ typedef struct {
     size_t activations, scratch;                        /* the arena's bottom at its highest: these two together */
     size_t gradients;                                   /* the arena's top at its highest */
     size_t before;                                      /* the arena's bottom while pictures, and captions of a frozen text encoder, are encoded */
+    size_t blocks;                                      /* what the weights take of a set whose memory costs as soon as it is taken */
     double forward, backward, update;                   /* FLOPs: of a batch up to its loss, of the way back, blocks that run again included; of an update */
 } StepCost;
+size_t step_arena(const StepCost *cost);                /* bytes of the tape's memory: the bottom at its highest and the top at its highest */
 size_t step_memory(const StepCost *cost);               /* bytes of the set's memory that a run touches, all in all */
 
 /* model: a folder or a built-in model; like: the set that will run; n latents of h x w. 0, or -1 and err(). */

@@ -82,13 +82,20 @@ int trainer_measure(Trainer *t, TapeMode mode)
                      t->pipeline.tokenizer.length, mode);
 }
 
-/* Weights are in memory already. */
-int trainer_fit(Trainer *t)
+/* A set's own memory is taken as it is, but for what its driver will want yet; the host's is a guess of the system's, and may be more than there is. */
+int trainer_fit(Trainer *t, int loaded)
 {
-    size_t available = free_memory();
-    if (trainer_measure(t, t->config->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN)) return -1;
-    if (t->mode == TAPE_CHECKPOINT || !available || step_memory(&t->cost) - t->cost.weights < available / 10 * 9) return 0;
-    return trainer_measure(t, TAPE_CHECKPOINT);
+    Set   *set = t->pipeline.set;
+    size_t available = set->room ? set->room(set) / 32 * 31 : free_memory() / 10 * 9, wanted = 0;
+    for (int mode = t->config->gradient_checkpointing ? TAPE_CHECKPOINT : TAPE_TRAIN; mode <= TAPE_CHECKPOINT; mode++) {
+        if (trainer_measure(t, (TapeMode)mode)) return -1;
+        wanted = t->cost.trainable + step_arena(&t->cost) + (loaded ? 0 : set->room ? t->cost.blocks : t->cost.weights);
+        if (wanted <= available || (!available && !set->room)) return 0;
+    }
+    if (!set->room) return 0;
+    return err("%s: %.0f MB are wanted for %dx%d, %d at once, even with gradient checkpointing, and %.0f MB are free: try a smaller --resolution, "
+               "--train_batch_size or --network_dim",
+               set->name, (double)wanted / (1 << 20), t->w, t->h, t->config->train_batch_size, (double)available / (1 << 20));
 }
 
 static int open_lora(Trainer *t)
@@ -132,6 +139,9 @@ static int open_latents(Trainer *t)
     return latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, &rules);
 }
 
+/* One allocation for all that follows; a set of the host's has it already. */
+static int open_memory(Trainer *t) { return t->pipeline.set->room ? tape_reserve(&t->pipeline.tape, step_arena(&t->cost)) : 0; }
+
 /* The set that computes, and, around it, what looks on. */
 static Set *open_set(Trainer *t)
 {
@@ -149,7 +159,8 @@ int trainer_open(Trainer *t, const TrainConfig *config)
     if (!config->quiet) concepts_print(&t->concepts, stderr);
     ModelSource source = train_config_source(config);
     int         opened = pipeline_open_on(&t->pipeline, &source, open_set(t)) == 0;
-    if (!opened || trainer_plan(t, NULL) || trainer_fit(t) || open_latents(t) || open_lora(t) || open_batch(t)) return trainer_close(t), -1;
+    if (!opened || trainer_plan(t, NULL) || trainer_fit(t, 1) || open_memory(t) || open_latents(t) || open_lora(t) || open_batch(t))
+        return trainer_close(t), -1;
     if (t->shadow) shadow_start(t->shadow);
     return 0;
 }

@@ -41,7 +41,7 @@ typedef struct {
     int                w, h;                            /* resolution asked for, or the model's own */
     int                epoch_batches, epoch_steps, steps, epochs;           /* the plan; the last epoch may be cut short by `steps` */
     TapeMode           mode;
-    StepCost           cost;                            /* what the largest batch takes */
+    StepCost           cost;                            /* what the largest batch takes under it */
     LossScale          loss_scale;
     int                lost;                            /* a loss or gradient is not finite: the weights are those before it, and no step can follow */
     TrainPosition      at;
@@ -59,10 +59,11 @@ void trainer_close(Trainer *t);
 /* Parts of trainer_open. t holds the configuration, the pictures and the model, of which a description is enough. 0, or -1 and err().
  *   trainer_plan     what the run will do: buckets, batches, steps. Pictures that fit no bucket are left out; where problems is NULL the first ends it
  *   trainer_measure  then what the largest batch takes under this mode: t->mode, t->cost
- *   trainer_fit      the same under the mode that the options say; where memory is short, with checkpointing */
+ *   trainer_fit      the same under the mode that the options say, or else the first that memory suffices for: without checkpointing, of feed-forward layers,
+ *                    of blocks. -1, too, where the set has memory of its own and none will do. loaded: the weights lie in it already */
 int       trainer_plan(Trainer *t, Problems *problems);
 int       trainer_measure(Trainer *t, TapeMode mode);
-int       trainer_fit(Trainer *t);
+int       trainer_fit(Trainer *t, int loaded);
 LoraRules trainer_lora_rules(const TrainConfig *config);
 
 /* One step from t->at, which moves on. -1 and err(): the loss or a gradient is not finite (the weights are as before the step), or no memory. */
