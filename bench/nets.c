@@ -178,7 +178,7 @@ void nets_open(Nets *k, const char *path, const char *set, int trace, const Lora
     if (k->plain && trace) k->set = k->traced = trace_open(k->plain);
     CHECK(k->set, "%s", err_text());
     int described = !is_there(path);
-    expect((described ? checkpoint_describe(&k->model, path, k->set) : checkpoint_open(&k->model, path, k->set)) || tape_open(&k->tape, k->set, (size_t)64 << 30));
+    expect((described ? checkpoint_describe(&k->model, path, k->set) : checkpoint_open(&k->model, path, k->set)) || tape_open(&k->tape, k->set, k->set->room ? 0 : (size_t)64 << 30));
     if (described) fill(&k->model.clip.weights), fill(&k->model.unet.weights), fill(&k->model.vae.weights);
 }
 
@@ -191,8 +191,8 @@ void nets_close(Nets *k)
     trace_close(k->traced);
 }
 
-/* FLOPs, by the same calls on the set that only counts. */
-static double flops_of(const Nets *k, const Job *job)
+/* FLOPs, and the bytes of the tape's memory, by the same calls on the set that only counts. */
+static double flops_of(const Nets *k, const Job *job, size_t *bytes)
 {
     Nets null = { .set = set_null(k->plain), .batch = k->batch, .rules = k->rules };
     CHECK(null.set, "%s", err_text());
@@ -200,6 +200,7 @@ static double flops_of(const Nets *k, const Job *job)
     adapt(&null, tasks[job->task].adapted);
     tasks[job->task].run(&null);
     double flops = null_count(null.set)->cost.flops;
+    *bytes = null.tape.arena.peak_bottom + null.tape.arena.peak_top;
     adapt(&null, 0);
     tape_close(&null.tape);
     checkpoint_close(&null.model);
@@ -214,8 +215,11 @@ Spent nets_time(Nets *k, const Job *job)
     if (job->threads) omp_set_num_threads(job->threads);
     if (adapt(k, tasks[job->task].adapted)) expect(lora_init(&k->lora, 1));
     batch_of(k, job);
+    size_t bytes;
+    double flops = flops_of(k, job, &bytes);
+    if (k->set->room) expect(tape_reserve(&k->tape, bytes));
     double start = now(), seconds;
     do tasks[job->task].run(k), passes++;
     while ((seconds = now() - start) < LONG_ENOUGH);
-    return (Spent){ seconds / passes, flops_of(k, job), trainable(k) };
+    return (Spent){ seconds / passes, flops, trainable(k) };
 }

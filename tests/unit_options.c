@@ -259,7 +259,7 @@ static void test_help_about(void **state)
         { "train", "--network_dim" }, { "sample", "--cfg_scale" }, { "train|network-alpha", "alpha/rank" }, { "sample|--seed", "noise" },
     };
     static const Refusal refused[] = {
-        { "tran", { "train, plan, sample, info, convert, merge, resize, extract or selftest" } },
+        { "tran", { "train, plan, sample, info, convert, merge, resize, extract, selftest or devices" } },
         { "train|netwrk_dim", { "nearest is --network_dim" } },
         { "train|seed|more", { "\"more\"" } },
     };

@@ -1,6 +1,6 @@
 /* unit_set.c - what a reference set does beside its ops: memory, transfers, refusals. */
 #include "base/err.h"
-#include "ops/ops.h"
+#include "ops/sets.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -213,10 +213,50 @@ static void test_narrow_refusals(void **state)
     assert_non_null(strstr(err_text(), "linear: scratch"));
 }
 
+/* A set that lacks an op is refused with the op's name. */
+static void test_complete(void **state)
+{
+    Set      half = { .name = "half" };
+    uint64_t all = ((uint64_t)1 << OP_COUNT) - 1;
+    (void)state;
+    assert_ptr_equal(set_if_complete(&half, all), &half);
+    for (int k = 0; k < OP_COUNT; k++) {
+        char want[128];
+        snprintf(want, sizeof want, "set half: it has no %s, and a set must have every operation", op_name((OpKind)k));
+        assert_null(set_if_complete(&half, all & ~((uint64_t)1 << k)));
+        assert_string_equal(err_text(), want);
+    }
+}
+
+/* Each set is listed; a plan knows the types and scratch of one that is not built in; a set of the host has no devices. */
+static void test_entries(void **state)
+{
+    SetEntry e;
+    int      k = 0, cuda = 0;
+    char     x[1];
+    Device   d;
+    (void)state;
+    for (; set_entry(&e, k); k++) {
+        const Set *like = set_describe(e.name);
+        assert_true(like && like->act == e.act && like->acc == e.acc && *e.what);
+        if (!*e.why_not) assert_non_null(set_open(e.name));
+        cuda += !strcmp(e.name, "cuda");
+        if (strcmp(e.name, "cuda")) assert_null(set_open_on(e.name, 1));
+        if (strcmp(e.name, "cuda")) assert_int_equal(set_device(&d, e.name, 0), -1);
+    }
+    assert_true(k == 5 && cuda == 1);
+    assert_null(set_open_on("cpu-base", 1));
+    assert_non_null(strstr(err_text(), "--device 1: the set cpu-base runs on the host"));
+    Tensor y = tensor_of(x, T_F16, 1, 16, 24, 1280);    /* few results, long sums: the work is split, which takes scratch */
+    Attr   same = { .kernel = 3, .stride = 1, .pad = { 1, 1, 1, 1 } };
+    Op     op = op_conv(y, y, (Weight){ .t = tensor_of(x, T_F16, 1280, 3, 3, 1280) }, NONE, NONE, NONE, same);
+    assert_true(set_describe("cuda")->need(set_describe("cuda"), &op) > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_open),     cmocka_unit_test(test_alloc),  cmocka_unit_test(test_transfer),
                                         cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals),
-                                        cmocka_unit_test(test_levels) };
+                                        cmocka_unit_test(test_levels),   cmocka_unit_test(test_complete), cmocka_unit_test(test_entries) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "entry.h"
 #include "ops/host.h"
+#include "ops/sets.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -79,11 +80,18 @@ static int is_called(const CpuSet *set, const char *name)
     return !strcmp(name, set->set.name) || (!strcmp(name, set->exact ? "cpu-exact" : "cpu") && processor_has(set->level));
 }
 
+static Set *complete(CpuSet *set)
+{
+    uint64_t has = 0;
+    for (int k = 0; k < OP_COUNT; k++) has |= (uint64_t)(set->table[k].run != NULL) << k;
+    return set_if_complete(&set->set, has);
+}
+
 Set *cpu_open(const char *name)
 {
     char names[160] = "";
     for (int i = 0; i < SETS; i++) {
-        if (is_called(&sets[i], name)) return processor_has(sets[i].level) ? &sets[i].set : (err("%s: not on this processor", name), NULL);
+        if (is_called(&sets[i], name)) return processor_has(sets[i].level) ? complete(&sets[i]) : (err("%s: not on this processor", name), NULL);
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, ", %s", sets[i].set.name);
     }

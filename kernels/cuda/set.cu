@@ -28,38 +28,40 @@ static int sync_set(Set *set)
 
 /* ---- ops ---- */
 
-static int dispatch(const Op *op)
+typedef int Kernel(const Op *, cudaStream_t);
+
+static Kernel *kernel_of(OpKind kind)
 {
-    switch (op->kind) {
-    case OP_LINEAR: return cuda_linear(op, stream);
-    case OP_LINEAR_DX: return cuda_linear_dx(op, stream);
-    case OP_LINEAR_DW: return cuda_linear_dw(op, stream);
-    case OP_CONV: return cuda_conv(op, stream);
-    case OP_CONV_DX: return cuda_conv_dx(op, stream);
-    case OP_CONV_DW: return cuda_conv_dw(op, stream);
-    case OP_SUM: return cuda_sum(op, stream);
-    case OP_NORM: return cuda_norm(op, stream);
-    case OP_NORM_DX: return cuda_norm_dx(op, stream);
-    case OP_NORM_DW: return cuda_norm_dw(op, stream);
-    case OP_ATTN: return cuda_attn(op, stream);
-    case OP_ATTN_DX: return cuda_attn_dx(op, stream);
-    case OP_ACT: return cuda_act(op, stream);
-    case OP_ACT_DX: return cuda_act_dx(op, stream);
-    case OP_GEGLU: return cuda_geglu(op, stream);
-    case OP_GEGLU_DX: return cuda_geglu_dx(op, stream);
-    case OP_UP2: return cuda_up2(op, stream);
-    case OP_UP2_DX: return cuda_up2_dx(op, stream);
-    case OP_EMBED: return cuda_embed(op, stream);
-    case OP_EMBED_DW: return cuda_embed_dw(op, stream);
-    case OP_COPY: return cuda_copy(op, stream);
-    case OP_ADD: return cuda_add(op, stream);
-    case OP_MUL: return cuda_mul(op, stream);
-    case OP_DROPOUT: return cuda_dropout(op, stream);
-    case OP_LOSS: return cuda_loss(op, stream);
-    case OP_SUMSQ: return cuda_sumsq(op, stream);
-    case OP_UPDATE: return cuda_update(op, stream);
-    case OP_FILL: return cuda_fill(op, stream);
-    default: return err("%s: the cuda set has no such op", op_name(op->kind));
+    switch (kind) {
+    case OP_LINEAR: return cuda_linear;
+    case OP_LINEAR_DX: return cuda_linear_dx;
+    case OP_LINEAR_DW: return cuda_linear_dw;
+    case OP_CONV: return cuda_conv;
+    case OP_CONV_DX: return cuda_conv_dx;
+    case OP_CONV_DW: return cuda_conv_dw;
+    case OP_SUM: return cuda_sum;
+    case OP_NORM: return cuda_norm;
+    case OP_NORM_DX: return cuda_norm_dx;
+    case OP_NORM_DW: return cuda_norm_dw;
+    case OP_ATTN: return cuda_attn;
+    case OP_ATTN_DX: return cuda_attn_dx;
+    case OP_ACT: return cuda_act;
+    case OP_ACT_DX: return cuda_act_dx;
+    case OP_GEGLU: return cuda_geglu;
+    case OP_GEGLU_DX: return cuda_geglu_dx;
+    case OP_UP2: return cuda_up2;
+    case OP_UP2_DX: return cuda_up2_dx;
+    case OP_EMBED: return cuda_embed;
+    case OP_EMBED_DW: return cuda_embed_dw;
+    case OP_COPY: return cuda_copy;
+    case OP_ADD: return cuda_add;
+    case OP_MUL: return cuda_mul;
+    case OP_DROPOUT: return cuda_dropout;
+    case OP_LOSS: return cuda_loss;
+    case OP_SUMSQ: return cuda_sumsq;
+    case OP_UPDATE: return cuda_update;
+    case OP_FILL: return cuda_fill;
+    default: return nullptr;
     }
 }
 
@@ -70,7 +72,7 @@ static int run(Set *set, const Op *op)
     if (!op->scratch && set->need(set, op)) return err("%s: scratch: expected %zu bytes, found none", name, set->need(set, op));
     for (Tensor t : { op->y[0], op->x[0], op->x[1] })   /* rows and channels are counted in 32 bits */
         if (t.p && tensor_count(t) > UINT_MAX / 2) return err("%s: a tensor of %zu elements, where 2^31 are the limit", name, tensor_count(t));
-    if (dispatch(op)) return -1;
+    if (kernel_of(op->kind)(op, stream)) return -1;
     return latch(set, name, cudaGetLastError());
 }
 
@@ -167,13 +169,76 @@ static int download(Set *set, Tensor host, Tensor src)
     return failed;
 }
 
-Set *cuda_open(void)
+/* ---- devices ---- */
+
+enum { LEAST_MAJOR = 7, LEAST_MINOR = 5 };              /* what the kernels are compiled for: Turing */
+
+void cuda_versions(int *driver, int *runtime)
+{
+    *driver = *runtime = 0;
+    cudaDriverGetVersion(driver);
+    cudaRuntimeGetVersion(runtime);
+}
+
+int cuda_devices()
+{
+    int         count = 0, driver, runtime;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    cudaGetLastError();                                 /* nothing is wrong yet */
+    cuda_versions(&driver, &runtime);
+    if (error == cudaErrorInsufficientDriver && !driver) return err("cuda: no NVIDIA driver was found: docs/gpu.md says what to install");
+    if (error == cudaErrorInsufficientDriver)
+        return err("cuda: the driver is for CUDA %d.%d, and this program wants %d.%d: a newer driver, or a build by an older toolkit", driver / 1000,
+                   driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (error == cudaErrorNoDevice || (!error && !count)) return err("cuda: there is a driver, but no NVIDIA card that it lets this program use");
+    return error ? err("cuda: %s", cudaGetErrorString(error)) : count;
+}
+
+int cuda_device(Device *d, int number)
+{
+    cudaDeviceProp p;
+    int            kilohertz = 0, memory_kilohertz = 0, bits = 0;
+    cudaError_t    error = cudaGetDeviceProperties(&p, number);
+    *d = {};
+    if (!error) error = cudaSetDevice(number);
+    if (!error) error = cudaMemGetInfo(&d->free, &d->total);
+    if (!error) error = cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, number);
+    if (!error) error = cudaDeviceGetAttribute(&memory_kilohertz, cudaDevAttrMemoryClockRate, number);
+    if (!error) error = cudaDeviceGetAttribute(&bits, cudaDevAttrGlobalMemoryBusWidth, number);
+    cudaGetLastError();
+    if (error) return err("cuda: device %d: %s", number, cudaGetErrorString(error));
+    snprintf(d->name, sizeof d->name, "%s", p.name);
+    d->major = p.major, d->minor = p.minor, d->processors = p.multiProcessorCount, d->megahertz = kilohertz / 1000;
+    d->gigabytes_a_second = (int)(2.0 * memory_kilohertz * bits / 8e6);         /* two transfers a clock */
+    return 0;
+}
+
+/* Is it there, and new enough? */
+static int usable(int number)
+{
+    Device d;
+    int    count = cuda_devices();
+    if (count < 0) return 0;
+    if (number < 0 || number >= count) return err("--device %d: there %s %d, counted from 0 (`sdlora devices`)", number, count == 1 ? "is" : "are", count), 0;
+    if (cuda_device(&d, number)) return 0;
+    if (d.major > LEAST_MAJOR || (d.major == LEAST_MAJOR && d.minor >= LEAST_MINOR)) return 1;
+    err("cuda: device %d, %s, is of compute capability %d.%d, and %d.%d is the least: RTX 20, GTX 16 and later", number, d.name, d.major, d.minor, LEAST_MAJOR,
+        LEAST_MINOR);
+    return 0;
+}
+
+Set *cuda_open(int device)
 {
     static Set set = { "cuda", T_F16, T_F32, nullptr, run, cuda_need, pack, alloc, release, upload, download, sync_set, 0, nullptr, room };
-    int         devices = 0;
-    cudaError_t error = stream ? cudaSuccess : cudaGetDeviceCount(&devices);
-    if (!error && !stream) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-    if (!error) return &set;
-    err("cuda: %s", cudaGetErrorString(error));
-    return nullptr;
+    static int opened = -1;
+    uint64_t   has = 0;
+    if (opened == device) return &set;
+    if (opened >= 0) return err("--device %d: device %d is in use, and a run has one", device, opened), nullptr;
+    for (int k = 0; k < OP_COUNT; k++) has |= (uint64_t)(kernel_of((OpKind)k) != nullptr) << k;
+    if (!set_if_complete(&set, has) || !usable(device)) return nullptr;
+    cudaError_t error = cudaSetDevice(device);
+    if (!error) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+    if (error) return err("cuda: device %d: %s", device, cudaGetErrorString(error)), nullptr;
+    opened = device;
+    return &set;
 }

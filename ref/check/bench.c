@@ -54,7 +54,7 @@ static int bench_shape(const SelftestConfig *config, Set *set[2], const RealShap
 
 int selftest_bench(const SelftestConfig *config, FILE *out)
 {
-    Set *set[2] = { set_open(config->set), config->against ? set_open(config->against) : NULL };
+    Set *set[2] = { set_open_on(config->set, config->device), config->against ? set_open(config->against) : NULL };
     int  found = 0;
     if (!set[0] || (config->against && !set[1])) return -1;
     if (config->threads) omp_set_num_threads(config->threads);

@@ -108,7 +108,7 @@ int selftest(const SelftestConfig *config, FILE *out)
     int tests = 0, failures = 0;
     if (config->list) return list(out);
     if (config->bench) return selftest_bench(config, out);
-    Set *set = set_open(config->set), *against = set ? set_open(config->against ? config->against : "ref64") : NULL;
+    Set *set = set_open_on(config->set, config->device), *against = set ? set_open(config->against ? config->against : "ref64") : NULL;
     if (!against) return -1;
     for (int k = 0; k < OP_COUNT; k++)
         if (!config->op || !strcmp(config->op, op_name((OpKind)k))) tests++, failures += test_op(config, set, against, (OpKind)k, out);

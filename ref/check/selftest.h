@@ -14,6 +14,7 @@ typedef struct {
     bool        full;                                   /* the calls of SD 1.5 at 512x768 in place of random ones */
     bool        tiles;                                  /* small calls that reach every tile of a set, in place of random ones */
     bool        repeat, bench, list;                    /* in place of the comparison */
+    int         device;                                 /* of the set */
     int         threads;                                /* of a bench; 0: one a processor */
 } SelftestConfig;
 

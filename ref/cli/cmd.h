@@ -58,6 +58,7 @@ int cmd_merge(const MergeConfig *config);
 int cmd_resize(const ResizeConfig *config);
 int cmd_extract(const ExtractConfig *config);
 int cmd_selftest(const SelftestConfig *config);
+int cmd_devices(void);
 
 /* cmd_help.c: what `sdlora --help` prints; docs/cli.md; what `sdlora help [COMMAND [OPTION]]` prints: 0, or -1 and err(). */
 void help_overview(FILE *out);

@@ -97,6 +97,15 @@ static int self_test(int argc, char **argv)
     return cmd_selftest(&config) ? FAILED : DONE;
 }
 
+static int devices(int argc, char **argv)
+{
+    char none;                                          /* of options */
+    int  asked = options_parse(&devices_command, &none, argc, argv);
+    if (asked > 0) return DONE;
+    if (asked < 0) return USAGE;
+    return cmd_devices() ? FAILED : DONE;
+}
+
 static int help(int argc, char **argv) { return help_about(stdout, argc, argv) ? USAGE : DONE; }
 
 /* Markdown for docs/cli.md; --man and --bash are for `make install`. */
@@ -120,7 +129,7 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
 } commands[] = { { "train", train }, { "plan", plan }, { "sample", sample }, { "info", info }, { "convert", convert }, { "merge", merge },
-               { "resize", resize }, { "extract", extract }, { "selftest", self_test },
+               { "resize", resize }, { "extract", extract }, { "selftest", self_test }, { "devices", devices },
                { "help", help }, { "docs", docs }, { "version", version },
                { "--help", help }, { "-h", help }, { "--version", version } };
 

@@ -126,7 +126,8 @@ static const Option train_options[] = {
               "and training settles sooner." },
     { AT(gradient_checkpointing), .kind = OPT_FLAG, .help = "Less memory, about a third more time",
       .more = "Keeps what enters a block instead of everything inside it, and computes the rest again when its gradient is due. The result is the same "
-              "to the last bit." },
+              "to the last bit. Without it a run chooses by the memory that is free: nothing is computed again, or feed-forward layers alone, which "
+              "takes a fourteenth more work, or all blocks; its first lines say which." },
     { AT(seed), .kind = OPT_LONG, .value = "42", .low = 0, .high = (double)MAX_SEED, .help = "The same seed gives the same LoRA" },
 
     { .group = "Saving" },
@@ -184,12 +185,14 @@ static const Option train_options[] = {
               "under [names]. What the command line says wins. docs/examples has two such files." },
 
     { .group = "Machine" },
-    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cpu, ref (float), ref64 (double) or ref16 (f16 between)",
+    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cuda, cpu, ref (float), ref64 (double) or ref16 (f16 between)",
       .more = "A kernel set is one implementation of all arithmetic. cpu is the fast one, by the best instructions that the processor has (cpu-avx512, "
               "cpu-avx2, cpu-neon, cpu-base name them; cpu-exact does without the convolutions' shortcut, which rounds more); auto is the fastest that runs "
-              "here. ref is the reference; ref64 is the same in double precision, twice as slow, and there to compare with. ref16 rounds what it stores to "
-              "f16, as graphics cards do, and shows what that does to a training. A state says which set made it; a run that is resumed on another goes on, "
-              "but not to the same bits." },
+              "here. cuda is an NVIDIA card, in a program built with it: `sdlora devices` says what there is. ref is the reference; ref64 is the same in "
+              "double precision, twice as slow, and there to compare with. ref16 rounds what it stores to f16, as graphics cards do, and shows what that "
+              "does to a training. A state says which set made it; a run that is resumed on another goes on, but not to the same bits." },
+    { AT(device), .alias = "device_id", .kind = OPT_INT, .value = "0", .low = 0, .high = 1000, .help = "Which card, where there are several",
+      .more = "`sdlora devices` numbers them." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(quiet), .kind = OPT_FLAG, .help = "Print no progress" },
     { AT(dry_run), .kind = OPT_FLAG, .help = "Say what the run would do and all that is wrong with it, and stop",
@@ -305,7 +308,9 @@ static const Option sample_options[] = {
     { AT(grid_rows), .kind = OPT_INT, .low = 1, .high = 1000, .unset = "all", .help = "Prompts in the grid, from the first" },
 
     { .group = "Machine" },
-    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cpu, ref (float), ref64 (double) or ref16 (f16 between)" },
+    { AT(set), .kind = OPT_TEXT, .value = "auto", .word = "NAME", .help = "Who computes: auto, cuda, cpu, ref (float), ref64 (double) or ref16 (f16 between)" },
+    { AT(device), .alias = "device_id", .kind = OPT_INT, .value = "0", .low = 0, .high = 1000, .help = "Which card, where there are several",
+      .more = "`sdlora devices` numbers them." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads; the result does not depend on them" },
     { AT(dump), .kind = OPT_TEXT, .word = "DIR", .help = "Write all that is computed to DIR",
       .more = "A file a batch: text states, noise, and of each step what goes into the UNet, what comes out, and the picture it believes in. Names and "
@@ -370,6 +375,8 @@ static const Option selftest_options[] = {
     { .group = "How" },
     { AT(repeat), .kind = OPT_FLAG, .help = "Do not compare, only repeat: are the bits the same with 1, 2 and 5 threads?" },
     { AT(bench), .kind = OPT_FLAG, .help = "Time the calls of SD 1.5: best of several, GFLOP/s, GB/s" },
+    { AT(device), .alias = "device_id", .kind = OPT_INT, .value = "0", .low = 0, .high = 1000, .help = "Which card, where there are several",
+      .more = "`sdlora devices` numbers them." },
     { AT(threads), .kind = OPT_INT, .value = "0", .low = 0, .high = 1024, .unset = "one a processor", .help = "Threads of --bench" },
     { AT(list), .kind = OPT_FLAG, .help = "Name the operations and the calls of --full" },
 };
@@ -386,5 +393,13 @@ const Command selftest_command = {
               "  A line that begins with \"ok\" is an operation; a failure says with which options it is repeated.\n"
 };
 
+/* ---- devices ---- */
+
+const Command devices_command = {
+    .name = "devices", .summary = "lists the kernel sets, whether they run here, and the cards",
+    .usage = "", .size = sizeof(char),
+    .lesson = "Paste what it prints where you ask for help with a card; docs/gpu.md says what else.\n"
+};
+
 const Command *const all_commands[] = { &train_command, &plan_command, &sample_command, &info_command, &convert_command, &merge_command, &resize_command,
-                                       &extract_command, &selftest_command, NULL };
+                                       &extract_command, &selftest_command, &devices_command, NULL };

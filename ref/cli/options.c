@@ -425,7 +425,7 @@ void option_line(char line[OPTION_LINE], const Option *option)
 
 void options_help(FILE *out, const Command *command)
 {
-    fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s %s\n", command->name, command->summary, command->name, command->usage);
+    fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s%s%s\n", command->name, command->summary, command->name, *command->usage ? " " : "", command->usage);
     for (int k = command->shared; k < command->count; k++) {
         const Option *option = &command->options[k];
         char          line[MAX_LINE] = "";
@@ -439,7 +439,8 @@ void options_help(FILE *out, const Command *command)
         append_help(line, option);
         print_wrapped(out, HELP_COLUMN, line);
     }
-    fprintf(out, "\n`sdlora help %s OPTION` says more about an option.\n\n%s", command->name, command->lesson);
+    if (command->count) fprintf(out, "\n`sdlora help %s OPTION` says more about an option.\n", command->name);
+    fprintf(out, "\n%s", command->lesson);
 }
 
 void options_explain(FILE *out, const Command *command, const Option *option)

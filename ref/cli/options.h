@@ -52,7 +52,7 @@ typedef struct {
     const char   *lesson;                               /* closes the help: worked example, and how the numbers hang together */
 } Command;
 
-extern const Command train_command, plan_command, sample_command, info_command, selftest_command;     /* option_table.c */
+extern const Command train_command, plan_command, sample_command, info_command, selftest_command, devices_command;    /* option_table.c */
 extern const Command convert_command, merge_command, resize_command, extract_command;                 /* tool_table.c */
 extern const Command *const all_commands[];             /* ended by NULL */
 

@@ -234,7 +234,7 @@ int gallery_run(const SampleConfig *config)
 {
     Gallery g = { .config = config };
     ModelSource source = sample_config_source(config);
-    Set        *set = set_open(config->set), *trace = config->trace && set ? trace_open(set) : NULL;
+    Set        *set = set_open_on(config->set, config->device), *trace = config->trace && set ? trace_open(set) : NULL;
     if ((config->trace && !trace) || pipeline_open_on(&g.pipeline, &source, trace ? trace : set)) return trace_close(trace), -1;
     int status = plan(&g);
     if (!status) g.progress = progress_open("sample", 0, total_steps(&g));

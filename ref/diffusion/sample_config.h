@@ -45,6 +45,7 @@ typedef struct {
     int         grid_rows;                              /* prompts in it; 0: all */
 
     const char *set;                                    /* name of a kernel set */
+    int         device;                                 /* of the set, where it has several */
     int         threads;                                /* 0: one a processor */
     const char *dump;                                   /* a folder for everything that is computed */
     const char *trace;                                  /* where the time of each operation goes: TRACE.svg, TRACE.txt */

@@ -6,21 +6,31 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef WITH_CUDA
+enum { HAS_CUDA = 1 };
+#else
+enum { HAS_CUDA = 0 };
+static const char not_built[] = "cuda: this program is built without its CUDA set: make CUDA=1, with nvcc on the PATH (docs/gpu.md)";
+Set *cuda_open(int device) { return (void)device, err("%s", not_built), NULL; }
+int  cuda_devices(void) { return err("%s", not_built); }
+int  cuda_device(Device *d, int number) { return (void)d, (void)number, err("%s", not_built); }
+void cuda_versions(int *driver, int *runtime) { *driver = *runtime = 0; }
+#endif
+
 static Set *cpu_open_best(void) { return cpu_open("cpu"); }
 
 /* auto: the fastest that runs. */
 static const struct {
     const char *name;
-    Set *(*open)(void);
+    Set *(*open)(void);                                 /* on the host; */
+    Set *(*open_on)(int device);                        /* or on a device */
+    const char *what;
 } sets[] = {
-    { "auto", cpu_open_best },
-    { "cpu", cpu_open_best },
-    { "ref", ref_open_f32 },
-    { "ref64", ref_open_f64 },
-    { "ref16", ref_open_f16 },
-#ifdef WITH_CUDA
-    { "cuda", cuda_open },
-#endif
+    { "cpu", cpu_open_best, NULL, "this processor, by its best instructions" },
+    { "ref", ref_open_f32, NULL, "the reference, in float" },
+    { "ref64", ref_open_f64, NULL, "the reference, in double" },
+    { "ref16", ref_open_f16, NULL, "the reference, rounded to f16 between operations" },
+    { "cuda", NULL, cuda_open, "an NVIDIA card" },
 };
 enum { SET_COUNT = sizeof sets / sizeof *sets };
 
@@ -33,25 +43,64 @@ static int count_openmp(struct dl_phdr_info *library, size_t size, void *count)
     return 0;
 }
 
-Set *set_open(const char *name)
+static int is_host(const char *name)
 {
-    char names[256] = "";
+    for (int i = 0; i < SET_COUNT; i++)
+        if (sets[i].open && !strcmp(sets[i].name, name)) return 1;
+    return !strncmp(name, "cpu-", 4);
+}
+
+Set *set_open(const char *name) { return set_open_on(name, 0); }
+
+Set *set_open_on(const char *name, int device)
+{
+    char names[256] = "auto";
     int  runtimes = 0;
     dl_iterate_phdr(count_openmp, &runtimes);
     if (runtimes > 1) {
         err("set %s: this program has loaded %d OpenMP runtimes; build it with the compiler whose runtime its BLAS uses, or with GEMM=naive", name, runtimes);
         return NULL;
     }
+    if (!strcmp(name, "auto")) name = HAS_CUDA && cuda_devices() > 0 ? "cuda" : "cpu";
+    if (device && is_host(name)) return err("--device %d: the set %s runs on the host; --set cuda has devices (`sdlora devices`)", device, name), NULL;
     if (strncmp(name, "cpu-", 4) == 0) return cpu_open(name);
     for (int i = 0; i < SET_COUNT; i++) {
-        if (strcmp(sets[i].name, name) == 0) return sets[i].open();
+        if (strcmp(sets[i].name, name) == 0) return sets[i].open ? sets[i].open() : sets[i].open_on(device);
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", sets[i].name);
+        snprintf(names + used, sizeof names - used, ", %s", sets[i].name);
     }
-    if (strcmp(name, "cuda") == 0) return err("cuda: this program is built without its CUDA set: make CUDA=1, with nvcc on the PATH"), NULL;
     err("%s: no such kernel set, there are: %s", name, names);
     return NULL;
 }
+
+const Set *set_describe(const char *name)
+{
+    static const Set cuda = { .name = "cuda", .act = T_F16, .acc = T_F32, .need = cuda_need };
+    return strcmp(name, "cuda") ? set_open(name) : &cuda;
+}
+
+Set *set_if_complete(Set *set, uint64_t has)
+{
+    for (int k = 0; k < OP_COUNT; k++)
+        if (!(has >> k & 1)) return err("set %s: it has no %s, and a set must have every operation", set->name, op_name((OpKind)k)), NULL;
+    return set;
+}
+
+int set_entry(SetEntry *e, int k)
+{
+    if (k >= SET_COUNT) return 0;
+    const Set *like = set_describe(sets[k].name), *set = set_open(sets[k].name);
+    *e = (SetEntry){ .name = sets[k].name, .what = sets[k].what };
+    if (like) e->act = like->act, e->acc = like->acc;
+    if (!set) snprintf(e->why_not, sizeof e->why_not, "%s", err_text());
+    if (sets[k].open) return 1;
+    int devices = cuda_devices();
+    e->devices = devices > 0 ? devices : 0;
+    cuda_versions(&e->driver, &e->runtime);
+    return 1;
+}
+
+int set_device(Device *d, const char *name, int number) { return is_host(name) ? err("%s: it has no devices", name) : cuda_device(d, number); }
 
 static const char *const op_names[OP_COUNT] = {
     [OP_LINEAR] = "linear",

@@ -126,6 +126,8 @@ struct Set {
 };
 
 Set        *set_open(const char *name);                 /* NULL and err(): no such set, with the names there are. Sets are never closed. */
+Set        *set_open_on(const char *name, int device);  /* the same on that one of several devices, from 0: `sdlora devices` lists them */
+const Set  *set_describe(const char *name);             /* types and scratch of a set, be it built in, be its device there, or not: for set_null alone */
 Set        *set_null(const Set *like);                  /* computes nothing; types, checks and scratch of `like`: for planning. free() it. NULL and err() */
 const char *op_name(OpKind kind);                       /* "linear", "linear_dx", ... */
 Tensor     *op_tensor(Op *op, int k);                   /* the k-th of OP_TENSORS, used or not: y[0..3], x[0..5], w, bias, row, res, x of segs, w of segs */

@@ -80,6 +80,7 @@ Set *ref_open_f16(void)
 {
     static Set set = { "ref16", T_F16, T_F32, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL, NULL };
     ref = ref_open_f32();
+    if (!ref) return NULL;
     set.chain = ref->chain;
     return &set;
 }

@@ -67,7 +67,9 @@ static int   sync_set(Set *set) { return (void)set, 0; }
 Set *NAME(ref_open)(void)
 {
     static Set set = { REAL == 32 ? "ref" : "ref64", T_REAL, T_REAL, NULL, run, need, pack, alloc, release, upload, download, sync_set, 0, NULL, NULL };
+    uint64_t   has = 0;
     NAME(gemm_open)();
     set.chain = REAL == 32 ? NAME(gemm_chain) : 0;
-    return &set;
+    for (int k = 0; k < OP_COUNT; k++) has |= (uint64_t)(table[k].run != NULL) << k;
+    return set_if_complete(&set, has);
 }

@@ -90,6 +90,7 @@ typedef struct {
 
     /* machine */
     const char *set;                                    /* name of a kernel set */
+    int         device;                                 /* of that set, where it has several */
     int         threads;                                /* 0: one a processor */
     bool        quiet;
     bool        dry_run;                                /* say what the run would do, and all that is wrong with it */

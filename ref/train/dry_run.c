@@ -60,7 +60,7 @@ static int look_at_model(Look *l)
     Trainer  *t = &l->trainer;
     Pipeline *p = &t->pipeline;
     int       before = l->problems.count;
-    if (!(p->set = set_open(t->config->set))) return note(l, -1);
+    if (!(p->set = set_open_on(t->config->set, t->config->device))) return note(l, -1);
     if (!(l->null = set_null(p->set)) || look_at_files(l)) return -1;
     if (l->problems.count > before) return 0;
     ModelSource source = train_config_source(t->config);

@@ -162,7 +162,9 @@ static int describe_model(Trainer *t, Set **null)
 {
     Pipeline   *p = &t->pipeline;
     ModelSource source = train_config_source(t->config);
-    if (!(p->set = set_open(t->config->set)) || !(*null = set_null(p->set))) return -1;
+    const Set  *like = set_describe(t->config->set);
+    if (!like || !(*null = set_null(like))) return -1;
+    p->set = *null;
     if (checkpoint_describe_source(&p->model, &source, *null)) return model_config_named(source.path) ? -1 : err("%s; --model sd15 needs no files", err_text());
     if (*p->model.tokenizer) return pipeline_open_tokenizer(p);
     p->tokenizer.length = p->model.clip.config.length;

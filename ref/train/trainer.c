@@ -146,7 +146,7 @@ static int open_memory(Trainer *t) { return t->pipeline.set->room ? tape_reserve
 static Set *open_set(Trainer *t)
 {
     const TrainConfig *c = t->config;
-    Set               *set = set_open(c->set), *other = set && c->shadow ? set_open(c->shadow) : NULL;
+    Set               *set = set_open_on(c->set, c->device), *other = set && c->shadow ? set_open(c->shadow) : NULL;
     if (set && c->shadow) set = t->shadow = other ? shadow_open(set, other) : NULL;
     if (set && c->trace) set = t->trace = trace_open(set);
     return set;

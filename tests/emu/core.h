@@ -29,6 +29,7 @@ struct Settings {
     unsigned seed;                                      /* EMU_SEED, of a random order */
     bool     async;                                     /* EMU_ASYNC=1: work waits until it is waited for */
     size_t   memory;                                    /* EMU_VRAM_MB, in bytes */
+    int      devices;                                   /* EMU_DEVICES; -1: not even a driver */
 };
 const Settings &settings();
 

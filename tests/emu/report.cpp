@@ -12,9 +12,10 @@ namespace emu {
 const Settings &settings()
 {
     static const Settings s = [] {
-        const char *order = getenv("EMU_ORDER"), *seed = getenv("EMU_SEED"), *async = getenv("EMU_ASYNC"), *memory = getenv("EMU_VRAM_MB");
+        const char *order = getenv("EMU_ORDER"), *seed = getenv("EMU_SEED"), *async = getenv("EMU_ASYNC"), *memory = getenv("EMU_VRAM_MB"),
+                   *devices = getenv("EMU_DEVICES");
         Settings    r = { ORDER_PLAIN, seed ? (unsigned)strtoul(seed, nullptr, 10) : 1, async && strcmp(async, "0"),
-                          (size_t)(memory ? strtoull(memory, nullptr, 10) : 8192) << 20 };
+                          (size_t)(memory ? strtoull(memory, nullptr, 10) : 8192) << 20, devices ? atoi(devices) : 1 };
         if (!order || !strcmp(order, "plain")) return r;
         r.order = !strcmp(order, "reversed") ? ORDER_REVERSED : ORDER_RANDOM;
         if (r.order == ORDER_RANDOM && strcmp(order, "random")) {

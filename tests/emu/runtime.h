@@ -1,5 +1,6 @@
 /* runtime.h - the part of the CUDA runtime that host code may call. The emulated device is an sm_75 card: 46 multiprocessors, 8 GB unless EMU_VRAM_MB says
- * otherwise. Work on a stream runs at once, or, with EMU_ASYNC=1, no sooner than something waits for it. */
+ * otherwise; there are as many as EMU_DEVICES says, one without it: 0 is a driver without a card, -1 no driver. Work on a stream runs at once, or, with
+ * EMU_ASYNC=1, no sooner than something waits for it. */
 #ifndef EMU_RUNTIME_H
 #define EMU_RUNTIME_H
 
@@ -19,6 +20,7 @@ enum cudaError_t {
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFuncAttributePreferredSharedMemoryCarveout = 9 };
+enum cudaDeviceAttr { cudaDevAttrClockRate = 13, cudaDevAttrMemoryClockRate = 36, cudaDevAttrGlobalMemoryBusWidth = 37 };
 enum { cudaStreamDefault = 0, cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2 };
 
 typedef struct emuStream *cudaStream_t;
@@ -36,6 +38,7 @@ cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);

@@ -404,14 +404,30 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceCount(int *count) { return *count = 1, cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return device ? set_error(cudaErrorInvalidDevice) : cudaSuccess; }
-cudaError_t cudaGetDevice(int *device) { return *device = 0, cudaSuccess; }
-cudaError_t cudaDriverGetVersion(int *version) { return *version = 0, cudaSuccess; }
-cudaError_t cudaRuntimeGetVersion(int *version) { return *version = 0, cudaSuccess; }
+static int current;
+
+static bool is_device(int device) { return device >= 0 && device < settings().devices; }
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = settings().devices > 0 ? settings().devices : 0;
+    return *count ? cudaSuccess : set_error(settings().devices < 0 ? cudaErrorInsufficientDriver : cudaErrorNoDevice);
+}
+cudaError_t cudaSetDevice(int device) { return is_device(device) ? current = device, cudaSuccess : set_error(cudaErrorInvalidDevice); }
+cudaError_t cudaGetDevice(int *device) { return *device = current, cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int *version) { return *version = settings().devices < 0 ? 0 : 13000, cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int *version) { return *version = 13000, cudaSuccess; }
+
+/* Those of an RTX 2080. */
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
+{
+    if (!is_device(device)) return set_error(cudaErrorInvalidDevice);
+    *value = attribute == cudaDevAttrClockRate ? 1710000 : attribute == cudaDevAttrMemoryClockRate ? 7000000 : 256;
+    return cudaSuccess;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
-    if (device) return set_error(cudaErrorInvalidDevice);
+    if (!is_device(device)) return set_error(cudaErrorInvalidDevice);
     *properties = { "emulated sm_75", settings().memory, 48 << 10, 64 << 10, 64 << 10, 7, 5, 46, 32, 1024, 1024, 65536, 4 << 20, 256 };
     return cudaSuccess;
 }
