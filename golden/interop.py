@@ -5,7 +5,8 @@
 
 Three LoRAs of golden/tiny-sd: sdlora's own (FILE; else one of 30 steps is trained here) and a random one of peft's, saved by diffusers in both of its
 spellings, with an alpha in the metadata and without. Each is loaded by sdlora and by diffusers, and both draw the first prompts of golden/demo/prompts.txt
-from the same noise. DIR is a checkout of kohya's sd-scripts: its networks/lora.py has to take sdlora's file whole, and to change both nets as sdlora does.
+from the same noise; sdlora's own also as what `sdlora convert` makes of it: diffusers' file, and PEFT's folders, which PEFT itself loads. DIR is a checkout
+of kohya's sd-scripts: its networks/lora.py has to take sdlora's file whole, and to change both nets as sdlora does.
 
 Bounds. Let d be the distance of torch's own float32 run from its float64 run, which is what float32 rounding does to this net on its whole way. Distances are
 norms relative to that of the float64 result.
@@ -29,7 +30,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import _collate_lora_metadata
 from diffusers.utils import convert_state_dict_to_diffusers, logging as diffusers_logging
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from transformers import logging as transformers_logging
@@ -155,17 +156,39 @@ class Sdlora:
 
 # ---- comparisons --------------------------------------------------------------------------------------------------------------------------
 
-def compare_diffusers(table, name, file, sdlora, plain):
+class TextModel(torch.nn.Module):
+    """transformers 5 left out the level `text_model` that is in the names of all LoRA files."""
+    def __init__(self, net):
+        super().__init__()
+        self.text_model = net
+
+
+def put_file(pipe, file):
+    """The LoRA of a file, by diffusers."""
+    pipe.load_lora_weights(file.parent, weight_name=file.name)
+
+
+def put_folder(pipe, folder):
+    """The LoRA of PEFT's folders, by PEFT: it puts its layers into the nets themselves."""
+    PeftModel.from_pretrained(pipe.unet, folder / "unet")
+    PeftModel.from_pretrained(TextModel(pipe.text_encoder), folder / "text_encoder")
+
+
+def held(path):
+    files = path.rglob("adapter_model.safetensors") if path.is_dir() else [path]
+    return sum(key.endswith(("down.weight", "lora_A.weight")) for file in files for key in load_file(file))
+
+
+def compare_diffusers(table, name, path, sdlora, plain, put=put_file):
     """plain: latents without a LoRA. Returns the dumps, by set."""
     latents, pictures = {}, {}
     for dtype in (torch.float32, torch.float64):
         pipe = pipeline(dtype)
-        pipe.load_lora_weights(file.parent, weight_name=file.name)
+        put(pipe, path)
         pipe.to(dtype)
         latents[dtype], pictures[dtype] = draw(pipe, dtype)
-    held = sum(key.endswith(("down.weight", "lora_A.weight")) for key in load_file(file))
-    table.row(name, "modules that diffusers has", modules(pipe.unet) + modules(pipe.text_encoder), "=", held)
-    drawn = {which: sdlora.draw(file, which) for which in ("ref", "ref64")}
+    table.row(name, f"modules that {'peft' if put is put_folder else 'diffusers'} has", modules(pipe.unet) + modules(pipe.text_encoder), "=", held(path))
+    drawn = {which: sdlora.draw(path, which) for which in ("ref", "ref64")}
     ours = {which: dump["vae.latent"] * pipe.vae.config.scaling_factor for which, (dump, _) in drawn.items()}
     table.row(name, "elements of the noise that differ", int((drawn["ref64"][0]["in.sample.noise"] != torch_noise()).sum()), "=", 0)
     d = table.distances(name, f"latents after {STEPS} steps", latents[torch.float32], latents[torch.float64], ours["ref"], ours["ref64"])
@@ -185,13 +208,6 @@ def import_kohya(folder):
     stand_in("library.sdxl_original_unet", SdxlUNet2DConditionModel=type("SdxlUNet2DConditionModel", (), {}))
     sys.path.insert(0, str(folder))
     return importlib.import_module("networks.lora")
-
-
-class TextModel(torch.nn.Module):
-    """transformers 5 left out the level `text_model` that is in the names of all LoRA files."""
-    def __init__(self, net):
-        super().__init__()
-        self.text_model = net
 
 
 @torch.no_grad()
@@ -237,6 +253,9 @@ def main():
         dumps = compare_diffusers(table, "sdlora", own, sdlora, plain)
         for name, spelling, alpha in (("peft, alpha 2", lambda state: state, 2), ("diffusers, alpha 3", convert_state_dict_to_diffusers, 3)):
             compare_diffusers(table, name, peft_lora(pathlib.Path(tempfile.mkdtemp(dir=scratch)), spelling, alpha), sdlora, plain)
+        for layout, path, put in (("diffusers", scratch / "diffusers.safetensors", put_file), ("peft", scratch / "peft", put_folder)):
+            sdlora.run("convert", own, path, "--to", layout)
+            compare_diffusers(table, f"sdlora, to {layout}", path, sdlora, plain, put)
         if args.kohya:
             compare_kohya(table, import_kohya(args.kohya), own, dumps)
         else:

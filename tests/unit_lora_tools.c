@@ -191,6 +191,18 @@ static void test_convert(void **state)
     refused(lora_convert(&places, "golden/lora/none"), "No such file");
 }
 
+/* PEFT finds a module by the end of its path: a text encoder's are told without the level that some transformers lack. */
+static void test_targets(void **state)
+{
+    LoraTarget to = target(tmp_path("targets"), LORA_PEFT, T_COUNT);
+    (void)state;
+    ok(lora_convert(&to, "golden/lora/kohya-alphas.safetensors"));
+    char *text = file_read(tmp_path("targets/text_encoder/adapter_config.json"), 1 << 16, NULL);
+    assert_non_null(text);
+    assert_true(strstr(text, "\"encoder.layers.0.mlp.fc1\"") && !strstr(text, "text_model"));
+    free(text);
+}
+
 /* A rounded copy is rounded once; without metadata there are none, and the hash of the numbers is as before. */
 static void test_precision(void **state)
 {
@@ -384,7 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_svd),       cmocka_unit_test(test_svd_large), cmocka_unit_test(test_keep),
-        cmocka_unit_test(test_convert),   cmocka_unit_test(test_precision), cmocka_unit_test(test_join),
+        cmocka_unit_test(test_convert),   cmocka_unit_test(test_targets),   cmocka_unit_test(test_precision), cmocka_unit_test(test_join),
         cmocka_unit_test(test_resize),    cmocka_unit_test(test_model),     cmocka_unit_test(test_extract),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);

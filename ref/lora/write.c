@@ -95,6 +95,13 @@ static void add_module(Entries *x, const LoraOutModule *m, LoraLayout layout)
 
 /* ---- PEFT's configuration ---- */
 
+/* How the configuration names a module: PEFT takes the end of a path for it, and not all of transformers have the level text_model. */
+static const char *target_of(const LoraOutModule *m)
+{
+    static const char level[] = "text_model.";
+    return m->path.s + (strncmp(m->path.s, level, strlen(level)) == 0 ? strlen(level) : 0);
+}
+
 /* Rank and alpha of the first module are those of all but the modules of the patterns. front: before each key. */
 static int add_config(cJSON *o, const LoraOut *out, int is_unet, const char *front)
 {
@@ -105,9 +112,9 @@ static int add_config(cJSON *o, const LoraOut *out, int is_unet, const char *fro
         const LoraOutModule *m = &out->module[i];
         if (m->is_unet != is_unet) continue;
         if (!first) first = m;
-        cJSON_AddItemToArray(targets, cJSON_CreateString(m->path.s));
-        if (m->rank != first->rank) cJSON_AddNumberToObject(ranks, m->path.s, m->rank);
-        if (alpha_of(m) != alpha_of(first)) cJSON_AddNumberToObject(alphas, m->path.s, alpha_of(m));
+        cJSON_AddItemToArray(targets, cJSON_CreateString(target_of(m)));
+        if (m->rank != first->rank) cJSON_AddNumberToObject(ranks, target_of(m), m->rank);
+        if (alpha_of(m) != alpha_of(first)) cJSON_AddNumberToObject(alphas, target_of(m), alpha_of(m));
         dora |= m->magnitude != MAGNITUDE_NONE;
     }
     CHECK(first, "a configuration of no module");
