@@ -40,7 +40,7 @@ typedef struct {
     int    places, count;
 } Batches;
 
-/* How many batches an epoch has, fit and repeats being those of `pictures` pictures; every repeat at least 1. */
+/* How many batches an epoch has, fit and repeats being those of `pictures` pictures; every repeat at least 1. -1 and err(). */
 int  batches_count(const BucketFit *fit, const int *repeats, int pictures, int batch_size);
 
 /* The order is a function of (seed, epoch) alone: Rng (seed, RNG_ORDER, epoch, ...). 0, or -1 and err(). */

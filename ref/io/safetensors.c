@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "io/utf8.h"
 #include <cjson/cJSON.h>
@@ -322,19 +323,20 @@ static void print_header(FILE *out, const SafetensorsEntry *e, int count, const 
         at += e[i].bytes;
     }
     fputc('}', out);
-    for (long end = ftell(out); end % 8; end++) fputc(' ', out);
 }
 
-/* malloc'd. Of a stream into memory: the text may be NULL though nothing has said that it failed. */
+/* malloc'd; its length is a multiple of 8. */
 static char *header_of(size_t *length, const SafetensorsEntry *e, int count, const SafetensorsPair *pair, int pairs)
 {
-    char *header = NULL;
-    FILE *out = open_memstream(&header, length);
-    if (out) print_header(out, e, count, pair, pairs);
-    int bad = !out || ferror(out);
-    if (out && fclose(out) != 0) bad = 1;
-    if (bad || !header) return free(header), err("no memory for the header of %d tensors", count), NULL;
-    return header;
+    Text header;
+    if (text_open(&header)) {
+        print_header(header.out, e, count, pair, pairs);
+        fflush(header.out);
+        fprintf(header.out, "%*s", (int)(-header.length % 8), "");
+    }
+    if (!text_close(&header)) err("no memory for the header of %d tensors", count);
+    *length = header.length;
+    return header.s;
 }
 
 /* Data of one type as another, a piece at a time. */

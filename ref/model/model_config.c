@@ -1,5 +1,6 @@
 #include "model/model_config.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "model/foreign.h"
@@ -211,10 +212,9 @@ static void put_index(FILE *f, const ModelConfig *c)
 
 char *model_config_text(const ModelConfig *c, ConfigFile file)
 {
-    char  *text = NULL;
-    size_t size;
-    FILE  *f = open_memstream(&text, &size);
-    if (!f) return err("no memory for %s", config_files[file]), NULL;
+    Text  text;
+    FILE *f = text_open(&text);
+    if (!f) return err("no memory for %s", config_files[file]), text_close(&text);
     switch (file) {
     case CONFIG_INDEX: put_index(f, c); break;
     case CONFIG_SCHEDULER: put_scheduler(f, &c->scheduler); break;
@@ -222,7 +222,6 @@ char *model_config_text(const ModelConfig *c, ConfigFile file)
     case CONFIG_UNET: put_unet(f, &c->unet); break;
     default: put_vae(f, &c->vae); break;
     }
-    int bad = ferror(f);
-    if (fclose(f) || bad || !text) return free(text), err("no memory for %s", config_files[file]), NULL;
-    return text;
+    if (!text_close(&text)) err("no memory for %s", config_files[file]);
+    return text.s;
 }

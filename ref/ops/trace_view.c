@@ -1,5 +1,6 @@
 /* trace_view.c - a trace to look at: tables in text, and a flame graph (Gregg 2016) that hangs from its root, part > block > module > operation. */
 #include "base/err.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "ops/trace.h"
 #include <ctype.h>
@@ -286,18 +287,16 @@ static void put_picture(const View *v, const Branch *root)
 /* STEM.ending, with what `print` writes. */
 static int write_view(const char *stem, int length, const char *ending, double total, const Branch *root, int picture)
 {
-    char   path[PATH_SIZE], *text = NULL;
-    size_t size = 0;
-    View   v = { open_memstream(&text, &size), total };
-    if (!v.out) return err("out of memory for a trace");
-    int status = 0;
-    if (picture) put_picture(&v, root);
-    else status = print_tables(&v, root);
-    int bad = ferror(v.out);
-    if (fclose(v.out) || bad || !text) status = err("out of memory for a trace");
+    char path[PATH_SIZE];
+    Text text;
+    View v = { text_open(&text), total };
+    int  status = 0;
+    if (v.out && picture) put_picture(&v, root);
+    else if (v.out) status = print_tables(&v, root);
+    if (!text_close(&text)) status = err("out of memory for a trace");
     if (!status && snprintf(path, sizeof path, "%.*s%s", length, stem, ending) >= (int)sizeof path) status = err("--trace: too long a path");
-    if (!status) status = file_write(path, text, size);
-    free(text);
+    if (!status) status = file_write(path, text.s, text.length);
+    free(text.s);
     return status;
 }
 

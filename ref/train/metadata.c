@@ -1,5 +1,6 @@
 #include "train/metadata.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "io/file.h"
 #include "train/tags.h"
@@ -88,15 +89,13 @@ static void put_real_or(Metadata *m, const char *key, double x, int otherwise)
 
 static void put_written(Metadata *m, const char *key, const Trainer *t, int (*write)(FILE *, const Trainer *))
 {
-    char  *text = NULL;
-    size_t size;
-    FILE  *out = m->failed ? NULL : open_memstream(&text, &size);
-    int    status = out ? write(out, t) : -1;
-    int bad = out && ferror(out);
-    if (out && (fclose(out) || bad || !text)) status = -1;
-    if (!m->failed && status) m->failed = err("out of memory for %s", key);
-    if (!m->failed) put(m, key, "%s", text);
-    free(text);
+    Text text;
+    if (m->failed) return;
+    FILE *out = text_open(&text);
+    int   status = out ? write(out, t) : 0;
+    if (!text_close(&text) || status) m->failed = err("out of memory for %s", key);
+    else put(m, key, "%s", text.s);
+    free(text.s);
 }
 
 /* ---- time ---- */

@@ -1,5 +1,6 @@
 #include "train/report.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "data/resample.h"
 #include "io/file.h"
 #include "io/png_text.h"
@@ -429,14 +430,13 @@ void report_close(Report *r)
 
 static int make_pictures(Report *r)
 {
-    size_t size;
+    Text text;
     if (r->pictures) return 0;
-    FILE *f = open_memstream(&r->pictures, &size);
-    if (!f) return err("out of memory for the report");
-    int status = put_pictures(f, r->t);
-    int bad = ferror(f);
-    if ((fclose(f) || bad || !r->pictures) && !status) status = err("out of memory for the report");
-    if (status) free(r->pictures), r->pictures = NULL;
+    FILE *f = text_open(&text);
+    int   status = f ? put_pictures(f, r->t) : 0;
+    if (!text_close(&text) && !status) status = err("out of memory for the report");
+    if (status) free(text.s);
+    else r->pictures = text.s;
     return status;
 }
 
@@ -454,20 +454,19 @@ static int put_run(FILE *f, Report *r)
 
 int report_write(Report *r, int always)
 {
-    char   path[PATH_SIZE], *text = NULL;
-    size_t size;
+    char   path[PATH_SIZE];
+    Text   text;
+    int    status = 0;
     double begun = now();
     if (!always && r->written > 0 && begun - r->written < fmax(EVERY, SHARE * r->cost)) return 0;
     if (path_join(path, r->t->config->output_dir, "report.html")) return -1;
-    FILE *f = open_memstream(&text, &size);
-    int   status = f ? 0 : err("%s: out of memory", path);
-    for (size_t i = 0; i < sizeof page / sizeof *page && !status; i++)
+    FILE *f = text_open(&text);
+    for (size_t i = 0; i < sizeof page / sizeof *page && f && !status; i++)
         if (strcmp(page[i], "@DATA@\n")) fputs(page[i], f);
         else status = put_run(f, r);
-    int bad = f && ferror(f);
-    if (f && (fclose(f) || bad || !text) && !status) status = err("%s: out of memory", path);
-    if (!status) status = file_write(path, text, size);
-    free(text);
+    if (!text_close(&text) && !status) status = err("%s: out of memory", path);
+    if (!status) status = file_write(path, text.s, text.length);
+    free(text.s);
     r->written = now();
     r->cost = r->written - begun;
     return status;

@@ -1,5 +1,6 @@
 #include "train/state.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "io/hash.h"
 #include <stdarg.h>
@@ -33,18 +34,16 @@ static void put(Settings *s, const char *key, const char *text, ...)
 /* What the pictures are: names, captions, sizes, repeats and order, not their pixels. */
 static int hash_pictures(char hex[HASH_SIZE], const Trainer *t)
 {
-    char  *text = NULL;
-    size_t size = 0;
-    FILE  *out = open_memstream(&text, &size);
-    if (!out) return err("out of memory for the list of pictures");
-    for (int i = 0; i < t->concepts.pictures; i++) {
+    Text  text;
+    FILE *out = text_open(&text);
+    for (int i = 0; out && i < t->concepts.pictures; i++) {
         const Picture *p = &t->concepts.picture[i];
         fprintf(out, "%s/%s\n%s\n%dx%d %d\n", t->concepts.concept[p->concept].folder, path_name(p->path), p->caption, p->w, p->h, t->repeats[i]);
     }
-    int bad = ferror(out), status = fclose(out) || bad || !text ? err("out of memory for the list of pictures") : 0;
-    if (!status) hash_data(hex, text, size);
-    free(text);
-    return status;
+    if (!text_close(&text)) return err("out of memory for the list of pictures");
+    hash_data(hex, text.s, text.length);
+    free(text.s);
+    return 0;
 }
 
 /* Which model this is: by the first and the last convolution of its U-Net, which any other training would have moved. */

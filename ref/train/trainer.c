@@ -40,6 +40,7 @@ static int open_plan(Trainer *t)
     const TrainConfig *c = t->config;
     int                accumulate = c->gradient_accumulation_steps;
     t->epoch_batches = batches_count(t->fit, t->repeats, t->concepts.pictures, c->train_batch_size);
+    if (t->epoch_batches < 0) return -1;
     t->epoch_steps = (t->epoch_batches + accumulate - 1) / accumulate;
     if (c->max_train_epochs > 0 && c->max_train_epochs > INT32_MAX / t->epoch_steps)
         return err("--max_train_epochs %d: more than 2^31 steps", c->max_train_epochs);

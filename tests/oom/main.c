@@ -83,10 +83,11 @@ static void copy_tree(const char *to, const char *from)
     names_free(&names);
 }
 
-static void fresh(const char *folder)
+/* `folder` begins as a copy of `from`. */
+static void fresh(const char *folder, const char *from)
 {
     if (is_dir(tmp_path(folder))) tmp_remove(tmp_path(folder));
-    copy_tree(tmp_path(folder), tmp_path("before"));
+    copy_tree(tmp_path(folder), tmp_path(from));
 }
 
 /* How many files of unfinished writing there are. */
@@ -224,7 +225,7 @@ static int fail_target(int n) { return n == target || (lasting && n > target) ? 
 
 static int is_chosen(int n, int every) { return (unsigned)n * 2654435761u % (unsigned)every == 0; }
 
-/* The child goes on from here in a folder of its own, and has no memory this once. */
+/* The child goes on from here in a folder of its own, where all is as the run has left it, and has no memory this once. */
 static int branch(int n)
 {
     static int in_child, files;                         /* open when the run began */
@@ -235,7 +236,7 @@ static int branch(int n)
     shared->calls = n;
     if (!is_chosen(n, stride)) return 0;
     if (open_files() > files) return shared->left[n] = 1, 0;
-    fresh("branch");
+    fresh("branch", "run");
     pid_t child = begin("branch", said);
     if (child == 0) return in_child = 1, ENOMEM;
     judge("branch", end(child, said), n, "memory");
@@ -247,7 +248,7 @@ static int branch(int n)
 static void test_memory(void)
 {
     if (!fault_works(FAULT_MEMORY)) return;
-    fresh("run");
+    fresh("run", "before");
     memset(shared, 0, sizeof *shared);
     int status = run("run", FAULT_MEMORY, branch), calls = shared->calls, failed = shared->forked;
     sum = shared->sum;
@@ -257,7 +258,7 @@ static void test_memory(void)
     sum.done--;                                         /* that one was not to be refused */
     for (target = 1; target <= calls; target++) {
         if (!shared->left[target]) continue;
-        fresh("run");
+        fresh("run", "before");
         fails_with = ENOMEM, lasting = 0;
         judge("run", run("run", FAULT_MEMORY, fail_target), target, "memory");
         failed++;
@@ -272,12 +273,12 @@ static int count(int n) { return shared->calls = n, 0; }
 static void test_calls(const char *what, Fault kind, int number, int goes_on)
 {
     int every = stride == 1 ? 1 : kind == FAULT_READ ? 9 : 3, failed = 0;
-    fresh("run");
+    fresh("run", "before");
     JOB_CHECK(run("run", kind, count) == 0);
     int calls = shared->calls;
     for (target = 1; target <= calls; target++) {
         if (!is_chosen(target, every)) continue;
-        fresh("run");
+        fresh("run", "before");
         fails_with = number, lasting = goes_on;
         judge("run", run("run", kind, fail_target), target, strerror(number));
         failed++;
@@ -290,7 +291,7 @@ static void test_limit(void)
 {
     int failed = 0;
     for (limit_bytes = 1; limit_bytes < 1 << 20; limit_bytes *= stride == 1 ? 2 : 7, failed++) {
-        fresh("run");
+        fresh("run", "before");
         judge("run", run("run", FAULT_NONE, NULL), (int)limit_bytes, strerror(EFBIG));
     }
     limit_bytes = RLIM_INFINITY;
