@@ -119,7 +119,7 @@ static int run_here(void)
 /* Forks. The child, to whom it is 0, works in `folder`, and what it says goes into a pipe, which no limit on files can cut short. */
 static pid_t begin(const char *folder, int said[2])
 {
-    fflush(NULL);
+    fflush(stdout);                                     /* not all: a stream may be what asks for memory just now */
     JOB_CHECK(pipe(said) == 0);
     pid_t child = fork();
     JOB_CHECK(child >= 0);
