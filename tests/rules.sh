@@ -20,6 +20,7 @@ verdict "includes: a file's own header, ours, the system's, each by name" "$(awk
 verdict "no two empty lines, and an end of line at the end" "$(awk 'FNR == 1 { last = "x" } $0 == "" && last == "" { print FILENAME ":" FNR } { last = $0 }' $sources
     for f in $sources; do [ -z "$(tail -c 1 "$f")" ] || echo "$f: no end of line"; done)"
 verdict "no line is longer than 160 columns" "$(awk 'length > 160 { print FILENAME ":" FNR ": " length " columns" }' $sources)"
+verdict "layout: blanks, braces and stars where this house has them" "$(awk -v mode=layout -f tests/rules.awk $sources)"
 verdict "no tabs, no blanks at line ends" "$(grep -nE "	| +$" $sources)"
 verdict "nothing is left to do or commented out" "$(grep -nE '\<(TODO|FIXME|XXX)\>|^ *// *[a-z_]+\(.*;' $sources | grep -v '^tests/rules.sh')"
 verdict "no code above the table of sets knows which set runs" "$(grep -nE '#if.*(CUDA|WITH_|SET_)' $(find ref -name '*.[ch]') | grep -v '^ref/ops/ops.c:')"
