@@ -119,7 +119,7 @@ $B/share_places.inc: FORCE
 PACKAGES    := gcc g++ libc6-dev make libopenblas-dev libstb-dev libcjson-dev libutf8proc-dev libmd-dev libcmocka-dev
 PACKAGES_CI := clang libomp-dev llvm
 
-.PHONY: all help deps demo bench bench-peers cuda facts test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
+.PHONY: all help deps demo bench bench-peers estimate cuda facts test test-emu test-long test-ci asan asan-emu tsan mutants golden rules format loc clip-vocab install clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
@@ -131,13 +131,18 @@ demo: deps ## train a LoRA of the demo's character and draw it before and after:
 	@sh golden/demo/run.sh $B/score
 $B/bench_step: $B/bench/bench_step.o $B/bench/nets.o $(LIB)
 $B/score: $B/golden/demo/score.o $(LIB)
-$B/score $B/bench_step:
+$B/estimate: $B/bench/estimate.o $(LIB)
+$B/score $B/bench_step $B/estimate:
 	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
 
 # ONLY="ops nets sizes threads batches draw sample": some of it. MODEL=PATH: a model to draw with.
 bench: deps ## how fast it is here, at the size of SD 1.5, without a model: 12 GB, half an hour; bench/results
 	@$(MAKE) --no-print-directory -s sdlora $B/bench_step
 	@MODEL='$(MODEL)' sh bench/run.sh $B $(ONLY)
+# SIZE="512 768 1 32": width, height, batch, rank
+estimate: ## what a LoRA step would take on an RTX 2080, on paper: docs/gpu.md
+	@$(MAKE) --no-print-directory -s $B/estimate
+	@$B/estimate $(SIZE)
 # SDCPP=DIR: a checkout of stable-diffusion.cpp, built in DIR/build. ONLY="unet512 step": some rows. MODELS=DIR: where the random models are kept.
 bench-peers: deps ## the same beside torch (and stable-diffusion.cpp), in turns, as ratios: bench/peers/requirements.txt, 16 GB, half an hour
 	@$(MAKE) --no-print-directory -s $B/bench_step
