@@ -38,10 +38,10 @@ nets() {
     "$build/bench_step" --csv "$lines/nets" --runs 3 --size 512x768 forward step checkpoint
     add nets "$nets"
 }
-sizes() { "$build/bench_step" --csv "$lines/scaling" --runs 3 --size 256x256,384x384,512x512,640x640,768x768 forward step; add scaling "$nets"; }
+sizes() { "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 256x256,384x384,512x512,640x640,768x768 forward step; add scaling "$nets"; }
 threads() { "$build/bench_step" --csv "$lines/scaling" --runs 3 --size 256x256,512x512 --threads "1,$all" forward step; add scaling "$nets"; }
 batches() {
-    "$build/bench_step" --csv "$lines/scaling" --runs 3 --size 256x256 --batch 1,2,3,4 forward step
+    "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 256x256 --batch 1,2,3,4 forward step
     "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 512x512 --batch 1,4 forward step
     add scaling "$nets"
 }

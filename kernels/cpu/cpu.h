@@ -25,7 +25,7 @@ NEED(linear); NEED(linear_dx); NEED(linear_dw); NEED(conv); NEED(conv_dx); NEED(
 NEED(norm); NEED(norm_dx); NEED(norm_dw); NEED(attn); NEED(attn_dx); NEED(sum); NEED(sumsq);
 
 /* Less is done sooner than a second thread is woken: elements of a loop, products of a sum. Which loops share threads changes no bit. */
-enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 18 };
+enum { PARALLEL_FROM = 1 << 14, PARALLEL_PRODUCTS = 1 << 17 };
 
 /* ---- rows ---- */
 

@@ -19,21 +19,22 @@ typedef struct {
     int    down, across;                                /* tasks */
 } Tiles;
 
-/* As tall as the cache allows, unless y is so narrow that this makes too few tasks; then cut across, for some 32, or 8, where each has to copy its rows. */
-static Tiles tiles_of(const Product *p)
-{
-    size_t rows = (size_t)p->op->y[0].n * (size_t)p->h * (size_t)p->w, groups = parts_of(rows, MR), panels = parts_of((size_t)p->op->y[0].c, NR);
-    size_t tall = parts_of(groups, parts_of(groups, GROUPS));
-    while (tall > 4 && parts_of(groups, tall) * panels < 16) tall = (tall + 1) / 2;
-    size_t down = parts_of(groups, tall), wide = parts_of(panels, parts_of(is_copied(p) ? 8 : 32, down));
-    return (Tiles){ rows, (int)tall, (int)wide, (int)down, (int)parts_of(panels, wide) };
-}
-
 static size_t products_of(const Product *p)
 {
     size_t k = 0;
     for (int t = 0; t < p->terms; t++) k += (size_t)p->term[t].x.c * (size_t)(p->term[t].down.count * p->term[t].across.count);
     return k * (size_t)p->op->y[0].n * (size_t)p->h * (size_t)p->w * (size_t)p->op->y[0].c;
+}
+
+/* As tall as the cache allows, unless y is so narrow that this makes too few tasks: fewer than 16, or than there is work for, as each makes its panels again.
+ * Then cut across, for some 32, or 8, where each has to copy its rows. */
+static Tiles tiles_of(const Product *p)
+{
+    size_t rows = (size_t)p->op->y[0].n * (size_t)p->h * (size_t)p->w, groups = parts_of(rows, MR), panels = parts_of((size_t)p->op->y[0].c, NR);
+    size_t tall = parts_of(groups, parts_of(groups, GROUPS)), wanted = at_most(16, products_of(p) / PARALLEL_PRODUCTS + 1);
+    while (tall > 4 && parts_of(groups, tall) * panels < wanted) tall = (tall + 1) / 2;
+    size_t down = parts_of(groups, tall), wide = parts_of(panels, parts_of(is_copied(p) ? 8 : 32, down));
+    return (Tiles){ rows, (int)tall, (int)wide, (int)down, (int)parts_of(panels, wide) };
 }
 
 /* ---- a tile's rows ---- */
