@@ -93,7 +93,8 @@ static void print_row(const Options *o, const char *set, Row *r)
     if (!o->csv) return;
     FILE *f = fopen(o->csv, "a");
     CHECK(f, "%s: cannot be written", o->csv);
-    fprintf(f, "%s,%s,%s,%d,%d,%d,%d,%.5f,%.5f,%.2f,%.0f\n", net_task_name(j->task), o->model, set, j->w, j->h, j->batch, j->threads, best, median, gflop, r->peak);
+    fprintf(f, "%s,%s,%s,%d,%d,%d,%d,%.5f,%.5f,%.2f,%.0f\n", net_task_name(j->task), o->model, set, j->w, j->h, j->batch, j->threads, best, median,
+            gflop, r->peak);
     fclose(f);
 }
 

@@ -38,18 +38,25 @@ nets() {
     "$build/bench_step" --csv "$lines/nets" --runs 3 --size 512x768 forward step checkpoint
     add nets "$nets"
 }
-sizes() { "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 256x256,384x384,512x512,640x640,768x768 forward step; add scaling "$nets"; }
-threads() { "$build/bench_step" --csv "$lines/scaling" --runs 3 --size 256x256,512x512 --threads "1,$all" forward step; add scaling "$nets"; }
+scaling() { # SERIES OPTION...: at each of these the U-Net and a step, in turns
+    series=$1; shift
+    "$build/bench_step" --csv "$lines/rows" "$@" forward step
+    sed "s/^/$series,/" "$lines/rows" >>"$lines/scaling"
+    rm "$lines/rows"
+}
+sizes() { scaling sizes --runs 2 --size 256x256,384x384,512x512,640x640,768x768; add scaling "series,$nets"; }
+threads() { scaling threads --runs 3 --size 256x256,512x512 --threads "1,$all"; add scaling "series,$nets"; }
 batches() {
-    "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 256x256 --batch 1,2,3,4 forward step
-    "$build/bench_step" --csv "$lines/scaling" --runs 2 --size 512x512 --batch 1,4 forward step
-    add scaling "$nets"
+    scaling batches --runs 2 --size 256x256 --batch 1,2,3,4
+    scaling batches --runs 2 --size 512x512 --batch 1,4
+    add scaling "series,$nets"
 }
 draw() { awk -f bench/scaling.awk "$stem-scaling.csv" >docs/scaling.svg; echo docs/scaling.svg; }
 sample() {
     picture() { # MODEL WIDTH HEIGHT PICTURES
         begin=$(date +%s.%N)
-        ./sdlora sample "$1" --prompt "mochi, smile, forest" --sampler DDIM --steps 25 --seed 1 --width "$2" --height "$3" --n_iter "$4" --output_dir "$lines/pictures" >/dev/null
+        ./sdlora sample "$1" --prompt "mochi, smile, forest" --sampler DDIM --steps 25 --seed 1 --width "$2" --height "$3" --n_iter "$4" \
+            --output_dir "$lines/pictures" >/dev/null
         echo "$begin $(date +%s.%N)" | awk -v model="$(basename "$1")" -v size="$2,$3" -v n="$4" -v threads="$all" \
             '{ printf "%s,%s,%d,%d,%.2f,%.3f\n", model, size, n, threads, $2 - $1, ($2 - $1) / n }' >>"$lines/sample"
     }

@@ -1,5 +1,5 @@
 # scaling.awk - draws the lines of a scaling.csv (bench/run.sh): what a U-Net and a step of LoRA cost against resolution, batch and threads. SVG to stdout.
-# The last line of a size, batch and number of threads counts.
+# Of each series the last line of a size, batch and number of threads counts.
 
 function text(x, y, s, how) { printf "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, how, s }
 function line(x0, y0, x1, y1, how) { printf "<path d=\"M%.1f %.1fL%.1f %.1f\" %s/>\n", x0, y0, x1, y1, how }
@@ -18,59 +18,60 @@ function px(v) { return left + 12 + (WIDE - 24) * (v - low) / (high - low) }
 function py(v) { return TOP + TALL * (1 - v / top_value) }
 function tick(v, s) { text(px(v), TOP + TALL + 16, s, "text-anchor=\"middle\" fill=\"#666\"") }
 
-# One line of points through xs[1..n], ys[1..n], and a word at its end.
-function series(n, colour, word,   i) {
+# One line of points through xs[1..n], ys[1..n].
+function series(n, colour,   i) {
     for (i = 1; i <= n; i++) {
         if (i > 1) line(px(xs[i - 1]), py(ys[i - 1]), px(xs[i]), py(ys[i]), "stroke=\"" colour "\" stroke-width=\"2\"")
         printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px(xs[i]), py(ys[i]), colour
     }
-    if (n) text(px(xs[n]) - 6, py(ys[n]) + (word ~ /^step/ ? -8 : 16), word, "text-anchor=\"end\" fill=\"" colour "\"")
 }
 function limit(x0, y0, x1, y1, word) {
     line(px(x0), py(y0), px(x1), py(y1), "stroke=\"#222\" stroke-dasharray=\"4 3\"")
-    text(px(x0) + 8, py(y0) - 6, word, "fill=\"#222\"")
+    text(left + 8, TOP + 16, "dashed: " word, "fill=\"#222\"")
 }
-function seconds(what, side, batch, threads) { return found[what, side, batch, threads] + 0 }
+function seconds(what, side, batch, threads) { return found[series_now, what, side, batch, threads] + 0 }
 
-BEGIN { FS = ","; WIDE = 210; TALL = 190; TOP = 40; colour["forward"] = "#4c78a8"; colour["step"] = "#d62728"; name["forward"] = "U-Net"; name["step"] = "step" }
-# commit, date, what, model, set, width, height, batch, threads, best, median
-$6 == $7 && $3 in name {
-    found[$3, $6, $8, $9] = $11
-    if ($9 > all) all = $9
-    if ($6 > widest) widest = $6
+BEGIN { FS = ","; WIDE = 210; TALL = 190; TOP = 40; colour["forward"] = "#4c78a8"; colour["step"] = "#d62728"; }
+# commit, date, series, what, model, set, width, height, batch, threads, best, median
+$7 == $8 && $4 in colour {
+    found[$3, $4, $7, $9, $10] = $12
+    if ($10 > all) all = $10
 }
 END {
     printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 830 290\" width=\"830\" height=\"290\" font-family=\"sans-serif\" font-size=\"12\">\n"
     printf "<title>What a U-Net and a step of LoRA cost against resolution, batch and threads</title>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
-    for (what in name) if (seconds(what, widest, 1, all) > longest) longest = seconds(what, widest, 1, all)
+    series_now = "sizes"
+    longest = seconds("step", 768, 1, all)
     unit = longest > 40 ? 10 : longest > 20 ? 5 : longest > 8 ? 2 : 1
 
     panel(50, "seconds, one picture, " all " threads", "pixels a side", 256, 768, unit * int(longest / unit + 1), unit)
     for (side = 256; side <= 768; side += 128) tick(side, side)
-    for (what in name) {
+    text(left + 8, TOP + 16, "LoRA step", "fill=\"" colour["step"] "\"")
+    text(left + 8, TOP + 32, "U-Net", "fill=\"" colour["forward"] "\"")
+    for (what in colour) {
         n = 0
         for (side = 256; side <= 768; side += 128) if (seconds(what, side, 1, all)) { xs[++n] = side; ys[n] = seconds(what, side, 1, all) }
-        series(n, colour[what], name[what])
+        series(n, colour[what])
     }
 
+    series_now = "batches"
     panel(320, "a batch, in single pictures (256x256)", "pictures", 1, 4, 4, 1)
-    limit(1, 1, 4, 3.5, "")
-    text(px(4), py(3.5) - 8, "limit: 3.5", "text-anchor=\"end\" fill=\"#222\"")
+    limit(1, 1, 4, 3.5, "3.5 for four")
     for (b = 1; b <= 4; b++) tick(b, b)
-    for (what in name) {
+    for (what in colour) {
         n = 0
         for (b = 1; b <= 4; b++) if (seconds(what, 256, b, all)) { xs[++n] = b; ys[n] = seconds(what, 256, b, all) / seconds(what, 256, 1, all) }
-        series(n, colour[what], name[what])
+        series(n, colour[what])
     }
 
+    series_now = "threads"
     panel(590, "threads: times one (512x512)", "threads", 1, all > 1 ? all : 2, all > 1 ? all : 2, 0.5)
-    limit(1, 1, 2, 1.8, "")
-    text(px(2) - 30, py(1.8) + 34, "limit: 1.8", "text-anchor=\"end\" fill=\"#222\"")
+    limit(1, 1, 2, 1.8, "1.8 for two")
     for (t = 1; t <= all; t++) tick(t, t)
-    for (what in name) {
+    for (what in colour) {
         n = 0
         for (t = 1; t <= all; t++) if (seconds(what, 512, 1, t)) { xs[++n] = t; ys[n] = seconds(what, 512, 1, 1) / seconds(what, 512, 1, t) }
-        series(n, colour[what], name[what])
+        series(n, colour[what])
     }
     print "</svg>"
 }

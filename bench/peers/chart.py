@@ -9,7 +9,8 @@ LOW, HIGH = 0.8, 16.0
 def draw(path, rows, where):
     x = lambda ratio: LEFT + (WIDTH - LEFT - RIGHT) * math.log(min(max(ratio, LOW), HIGH) / LOW) / math.log(HIGH / LOW)
     bottom = TOP + ROW * len(rows)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 44}" viewBox="0 0 {WIDTH} {bottom + 44}" font-family="sans-serif" font-size="12">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 44}" viewBox="0 0 {WIDTH} {bottom + 44}" '
+           'font-family="sans-serif" font-size="12">',
            f'<title>sdlora against its peers, {escape(where)}</title>', '<rect width="100%" height="100%" fill="#fff"/>',
            f'<text x="12" y="20" font-size="14" fill="#222">How many times as fast, or as small, as the peer ({escape(where)})</text>']
     for tick in (1, 2, 4, 8, 16):
@@ -28,5 +29,6 @@ def draw(path, rows, where):
         out.append(f'<text x="{past:.1f}" y="{y + 18}" fill="#222" font-weight="bold">{ratio:.2f}</text>')
     y = bottom + 26
     out.append(f'<path d="M{LEFT} {y - 10}v14" stroke="#222" stroke-width="2"/><text x="{LEFT + 8}" y="{y}" fill="#666">asked for</text>'
-               f'<path d="M{LEFT + 90} {y - 10}v14" stroke="#222" stroke-width="2" stroke-dasharray="3 2"/><text x="{LEFT + 98}" y="{y}" fill="#666">aimed at</text></svg>')
+               f'<path d="M{LEFT + 90} {y - 10}v14" stroke="#222" stroke-width="2" stroke-dasharray="3 2"/>'
+               f'<text x="{LEFT + 98}" y="{y}" fill="#666">aimed at</text></svg>')
     path.write_text("\n".join(out) + "\n")

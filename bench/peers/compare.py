@@ -4,8 +4,8 @@
     compare.py BENCH_STEP [--models DIR] [--sdcpp DIR] [--only ROW...] [--pairs N] [--threads N] [--svg FILE]
 
 Both stay loaded and take turns, A B A B ...; after a pair that does not count the ratio of each pair is taken, peer / sdlora, and the median of these is the
-row's. Both have the same weights: Stable Diffusion 1.5's shapes with random numbers, as golden/full.py makes them (in DIR, where they are looked for first), and
-golden/tiny-sd. The peer has to train as many numbers as sdlora does, or there is no row. --sdcpp: a checkout of stable-diffusion.cpp with `sd-cli` built in
+row's. Both have the same weights: Stable Diffusion 1.5's shapes with random numbers, as golden/full.py makes them (in DIR, where they are looked for first),
+and golden/tiny-sd. The peer has to train as many numbers as sdlora does, or there is no row. --sdcpp: a checkout of stable-diffusion.cpp with `sd-cli` built in
 build/bin; without one its row is not measured. Rows that are not measured now stay in the table with their date. Wants bench/peers/requirements.txt, 16 GB of
 memory, 4 GB of disk and a machine that does nothing else.
 """
@@ -52,12 +52,13 @@ class Worker:
 class StableDiffusionCpp:
     """A picture of two steps without guidance, so a step is a call of the U-Net: sd-cli's own log says how long the second took, and then it is ended."""
     def __init__(self, checkout, model, threads):
-        self.command = [str(x) for x in (checkout / "build/bin/sd-cli", "-M", "img_gen", "-m", model, "-p", "a", "-W", 512, "-H", 512, "--steps", 2, "--cfg-scale", 1,
-                                         "-t", threads)]
+        options = ["-M", "img_gen", "-m", model, "-p", "a", "-W", 512, "-H", 512, "--steps", 2, "--cfg-scale", 1, "-t", threads]
+        self.command = [str(x) for x in [checkout / "build/bin/sd-cli", *options]]
 
     def ask(self, line):
         log = ""
-        with tempfile.TemporaryDirectory() as out, subprocess.Popen(self.command + ["-o", f"{out}/a.png"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        with (tempfile.TemporaryDirectory() as out,
+              subprocess.Popen(self.command + ["-o", f"{out}/a.png"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process):
             while part := process.stdout.read1():
                 log += part.decode(errors="replace")
                 if step := re.search(r"2/2 - ([0-9.]+)(s/it|it/s)", log):

@@ -4,7 +4,7 @@
     profile_ops.py BENCH_STEP MODEL WHAT WIDTH HEIGHT [--threads N]         MODEL: a folder; WHAT: forward, step, decode or text
 
 torch's is the self time of each operator in torch.profiler, sdlora's that of each op in `bench_step --trace`; a 1x1 convolution counts as a linear layer in
-both. The first pass, which finds memory untouched, counts in neither: of torch it is the second, of sdlora the mean of the two behind it.
+both. Of torch the second pass; of sdlora the mean of three, of which the first finds memory untouched. The loading of the model is in neither.
 """
 import argparse, collections, os, pathlib, subprocess, tempfile
 
@@ -13,10 +13,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from torch_nets import Nets
 
+RUNS = 3
 KINDS = ["linear layers", "3x3 convolutions", "attention", "norms", "activations", "copies, sums, the rest", "optimizer"]
-OURS = dict(linear=0, linear_dx=0, linear_dw=0, conv=1, conv_dx=1, conv_dw=1, attn=2, attn_dx=2, norm=3, norm_dx=3, norm_dw=3, act=4, act_dx=4, geglu=4, geglu_dx=4,
-            update=6, sumsq=6)
-TORCH = [("mm", 0), ("scaled_dot_product", 2), ("group_norm", 3), ("layer_norm", 3), ("silu", 4), ("gelu", 4), ("adam", 6), ("foreach", 6), ("linalg_vector_norm", 6)]
+OURS = dict(linear=0, linear_dx=0, linear_dw=0, conv=1, conv_dx=1, conv_dw=1, attn=2, attn_dx=2, norm=3, norm_dx=3, norm_dw=3, act=4, act_dx=4,
+            geglu=4, geglu_dx=4, update=6, sumsq=6)
+TORCH = [("mm", 0), ("scaled_dot_product", 2), ("group_norm", 3), ("layer_norm", 3), ("silu", 4), ("gelu", 4), ("adam", 6), ("foreach", 6),
+         ("linalg_vector_norm", 6)]
 
 
 def torch_kind(event):
@@ -40,20 +42,17 @@ def of_torch(args):
     return spent, ops
 
 
-def traced(args, runs):
-    """Seconds of each op in a process that does it so often."""
+def of_sdlora(args):
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([args.bench_step, "--model", args.model, "--size", f"{args.width}x{args.height}", "--threads", str(args.threads), "--runs", str(runs),
+        subprocess.run([args.bench_step, "--model", args.model, "--size", f"{args.width}x{args.height}", "--threads", str(args.threads), "--runs", str(RUNS),
                         "--trace", f"{out}/trace", args.what], check=True, stdout=subprocess.DEVNULL)
         table = pathlib.Path(f"{out}/trace.txt").read_text().split("\n\n")[1]
-    return collections.Counter({line.split()[-1]: float(line.split()[1]) / 1e3 for line in table.splitlines()[1:]})
-
-
-def of_sdlora(args):
-    first, all_ = traced(args, 1), traced(args, 3)
-    spent, ops = [0.0] * len(KINDS), collections.Counter({op: (seconds - first[op]) / 2 for op, seconds in all_.items() if op != "upload"})
-    for op, seconds in ops.items():
-        spent[OURS.get(op, 5)] += seconds
+    spent, ops = [0.0] * len(KINDS), collections.Counter()
+    for line in table.splitlines()[1:]:
+        seconds, op = float(line.split()[1]) / 1e3 / RUNS, line.split()[-1]
+        if op != "upload":
+            spent[OURS.get(op, 5)] += seconds
+            ops[op] += seconds
     return spent, ops
 
 
