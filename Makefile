@@ -76,7 +76,8 @@ EMUFLAGS  := -std=c++17 -DCUDA_EMU -march=native -ffp-contract=off -fno-strict-a
 EMU       := $(patsubst %.cpp,$B/%.o,$(wildcard tests/emu/*.cpp))
 EMU_LIB   := $(filter-out $B/ref/ops/ops.o,$(LIB)) $B/emu/ops.o $(EMU)
 EMU_CU    := $(KERNELS:%.cu=%.o)
-EMU_TESTS := checkops sdlora bugs selftest
+EMU_TESTS := checkops sdlora toy bugs selftest
+PARITY    := net values noise#                  what toy takes from that test
 EMU_SHORT := $(if $(SKIP),,$(EMU_TESTS:%=$B/emu/plain/%) $(if $(SAN),,$B/emu/race/bugs))
 EMU_BUILD  = @mkdir -p $(@D); echo "$(EMU_CXX) $<"; $(EMU_CXX) $(EMUFLAGS) -MMD -MP -c -o $@
 $B/emu/ops.o: ref/ops/ops.c ; $(COMPILE) -DWITH_CUDA
@@ -86,7 +87,8 @@ $B/emu/race/%.o: %.cu ; $(EMU_BUILD) -O1 -fsanitize=thread -x c++ $<
 define emu_rules
 $B/emu/$1/checkops: $(patsubst %.c,$B/%.o,$(wildcard tests/checkops/*.c)) $(EMU_CU:%=$B/emu/$1/%)
 $B/emu/$1/sdlora: $B/ref/cli/main.o $(EMU_CU:%=$B/emu/$1/%)
-$B/emu/$1/checkops $B/emu/$1/sdlora: $(EMU_LIB)
+$B/emu/$1/toy: $B/tests/emu/toy.o $(PARITY:%=$B/tests/parity/%.o) $(EMU_CU:%=$B/emu/$1/%)
+$B/emu/$1/checkops $B/emu/$1/sdlora $B/emu/$1/toy: $(EMU_LIB)
 $B/emu/$1/bugs: $B/emu/$1/tests/emu/bugs.o $(EMU)
 $B/emu/$1/selftest: $B/emu/$1/tests/emu/selftest.o $(EMU) $B/ref/base/type.o $B/ref/base/err.o
 $(EMU_TESTS:%=$B/emu/$1/%):
@@ -160,9 +162,9 @@ cuda: ## compile the CUDA set for an sm_75 card: objects under build/
 facts: ## kernels/cuda/FACTS: registers, shared memory, occupancy, tensor-core share of every kernel
 	@$(MAKE) --no-print-directory -s -j2 $B/emu/plain/checkops
 	@NVCC='$(NVCC)' NVCCFLAGS='$(NVCCFLAGS)' sh kernels/cuda/facts.sh $B
-test-emu: deps ## the CUDA set on the CPU emulator, in six orders, and once more with every access looked at
+test-emu: deps ## the CUDA set on the CPU emulator, in six orders and with every access looked at; a small model; wrong kernels caught
 	@$(MAKE) --no-print-directory -s -j2 $(foreach v,plain $(if $(SAN),,race),$(EMU_TESTS:%=$B/emu/$v/%))
-	@LIST=tests/LIST-emu sh tests/run.sh $B
+	@EMU_CXX='$(EMU_CXX)' EMUFLAGS='$(EMUFLAGS)' EMU_LIB='$(EMU_LIB)' LIBS='$(LIBS)' SKIP='$(SKIP)' LIST=tests/LIST-emu sh tests/run.sh $B
 test-long: deps ## more cases, more kills: half an hour
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@LIST=tests/LIST-long sh tests/run.sh $B
@@ -180,7 +182,7 @@ test-ci: ## the same tests under the sanitizers
 asan: ## the tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) --no-print-directory test SAN=address,undefined OPT=-O1 SKIP=emu
 asan-emu: ## the CUDA set on the emulator, under these sanitizers
-	@$(MAKE) --no-print-directory test-emu SAN=address,undefined OPT=-O1
+	@$(MAKE) --no-print-directory test-emu SAN=address,undefined OPT=-O1 SKIP='emu/toy.sh emu/mutants.sh'
 tsan: ## the tests under the thread sanitizer: clang with Archer, which knows OpenMP, and the naive GEMM
 	@OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 $(MAKE) --no-print-directory test CC=clang SAN=thread GEMM=naive OPT=-O1
 

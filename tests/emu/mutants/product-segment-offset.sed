@@ -1,0 +1,2 @@
+# product.cu linear: a segment begins at the first column
+s/(unsigned)row - part\.first;/(unsigned)row;/
