@@ -53,6 +53,10 @@ static void says_what_is_wrong(void **state)
     assert_int_equal(file_write(tmp_path("a-file"), "", 0), 0);
     assert_int_equal(events_open(&e, tmp_path("a-file"), 0, 0), -1);
     assert_non_null(strstr(err_text(), "a-file"));
+    assert_int_equal(dir_make(tmp_path("taken/events.out.tfevents.0000000005.sdlora")), 0);
+    assert_int_equal(events_open(&e, tmp_path("taken"), 5, 0), -1);
+    assert_null(e.path);                                /* closing what did not open frees nothing twice */
+    assert_int_equal(events_close(&e), 0);
     assert_int_equal(events_open(&e, tmp_path("full"), 5, 0), 0);
     FILE *full = fopen("/dev/full", "ab");              /* every write to it fails: no space left */
     assert_non_null(full);

@@ -105,8 +105,9 @@ int events_open(Events *e, const char *dir, double wall, int64_t step)
     snprintf(file, sizeof file, "events.out.tfevents.%010lld.sdlora", (long long)wall);
     if (dir_make(dir) || path_join(path, dir, file)) return -1;
     if (!(e->path = strdup(path)) || !(e->file = fopen(path, "ab"))) {
-        free(e->path);
-        return err("%s: %s", path, strerror(errno));
+        err("%s: %s", path, strerror(errno));
+        events_close(e);
+        return -1;
     }
     Message first = event(wall, 0), start = event(wall, step), log = { .size = 0 };
     put_field(&first, 3, version, sizeof version - 1);
@@ -114,9 +115,7 @@ int events_open(Events *e, const char *dir, double wall, int64_t step)
     put_varint(&log, START);
     put_field(&start, 7, log.byte, log.size);
     if (put_record(e, &first) == 0 && put_record(e, &start) == 0) return 0;
-    fclose(e->file);
-    free(e->path);
-    *e = (Events){ 0 };
+    events_close(e);
     return -1;
 }
 
