@@ -202,15 +202,23 @@ template <int V> DEVICE void store(half *p, const Floats<V> &x)
     }
 }
 
+/* x moves down by a half, and `top` comes on top: eight of these, the first ends at the bottom. Slow paths load this way, in loops that stay small: they lie
+ * inside of fast ones. */
+DEVICE void push_half(uint4 &x, half top)
+{
+    x.x = x.x >> 16 | x.y << 16, x.y = x.y >> 16 | x.z << 16, x.z = x.z >> 16 | x.w << 16;
+    x.w = x.w >> 16 | (unsigned)bits_of<unsigned short>(top) << 16;
+}
+
 /* Eight halves from p on, zeros after the first `count`; p NULL: zeros. wide: p lies on 16 bytes, and of eight either all are there or none. */
 DEVICE uint4 eight(const half *p, int count, bool wide)
 {
-    if (!p || count <= 0) return make_uint4(0, 0, 0, 0);
+    uint4 x = make_uint4(0, 0, 0, 0);
+    if (!p || count <= 0) return x;
     if (wide) return *(const uint4 *)p;
-    struct __align__(16) { half v[8]; } x;
-#pragma unroll
-    for (int j = 0; j < 8; j++) x.v[j] = j < count ? p[j] : __float2half_rn(0);
-    return bits_of<uint4>(x);
+#pragma unroll 1
+    for (int j = 0; j < 8; j++) push_half(x, j < count ? p[j] : __float2half_rn(0));
+    return x;
 }
 
 DEVICE float logistic(float x) { return 1 / (1 + expf(-x)); }

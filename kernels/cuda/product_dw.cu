@@ -31,13 +31,13 @@ DEVICE const half *x_met(const ProductDw &p, unsigned pixel, unsigned n)
 DEVICE uint4 eight_of_x(const ProductDw &p, unsigned pixel, unsigned n)
 {
     if (p.wide_x) return eight(x_met(p, pixel, n), 8, true);
-    struct { half v[8]; } x;
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
+    uint4 x = make_uint4(0, 0, 0, 0);
+#pragma unroll 1
+    for (unsigned j = 0; j < 8; j++) {
         const half *from = x_met(p, pixel, n + j);
-        x.v[j] = from ? *from : __float2half_rn(0);
+        push_half(x, from ? *from : __float2half_rn(0));
     }
-    return bits_of<uint4>(x);
+    return x;
 }
 
 DEVICE void finish(const ProductDw &p, unsigned m, unsigned column, Floats<8> x)
