@@ -11,7 +11,8 @@ golden/requirements.txt, 16 GB of memory and 8 GB of disk; models are kept in DI
 Bounds, as in interop.py. Let d be the distance of torch's float32 run from its float64 run, which is what float32 rounding does to these nets. Distances are
 norms relative to that of the float64 result.
     ref     (float)     at most 4 d from torch in float64
-    ref64   (double)    at most 16 d / 2^29 from torch in float64. Both widen the same F16 weights, exactly
+    cpu     (float)     the same, though it convolves by Winograd's F(4x4), which rounds more
+    ref64   (double)    at most 16 d / 2^29 from torch in float64. All widen the same F16 weights, exactly
 Gradients are judged all together and each for itself: of hundreds of tensors one may have luck in torch, so each has the d of the typical tensor at least.
 The loss, a single number that may have luck as well, has the d of all gradients.
 And a LoRA has to move the result by 100 d, or it would prove nothing.
@@ -30,7 +31,8 @@ from f64 import double
 from transformers import CLIPTextConfig, CLIPTextModel
 
 GOLDEN = pathlib.Path(__file__).resolve().parent
-MARGIN, MARGIN64, WORK = 4, 16 / 2 ** 29, 100          # see Bounds; 2^-29 is 2^-53 / 2^-24
+MARGIN, WORK = dict(ref=4, cpu=4, ref64=16 / 2 ** 29), 100             # see Bounds; 2^-29 is 2^-53 / 2^-24
+FLOAT = "ref", "cpu"
 STEPS, CFG, RANK, ALPHA, SIDE, TALL = 4, 5.0, 4, 2.0, 512, 768
 LORAS = {"one": 0.8, "two": -0.5}                      # and their weights
 PROMPT, NEGATIVE, CAPTION = "a quiet harbour at dawn, oil on canvas", "people", "a red boat"
@@ -70,7 +72,7 @@ class Table:
         """The results of torch in float32 and float64, and of sdlora by the name of its set."""
         d = distance(single, double_)
         for which, x in ours.items():
-            self.row(model, f"{what}, {which}", distance(x, double_), "<=", (MARGIN if which == "ref" else MARGIN64) * d)
+            self.row(model, f"{what}, {which}", distance(x, double_), "<=", MARGIN[which] * d)
         return d
 
 
@@ -300,7 +302,8 @@ def compare_single_file(table, key, folder, sdlora):
 
 
 def compare_sampling(table, key, folder, sdlora, loras):
-    dump = sdlora.draw(folder, "ref", SIDE, STEPS, CFG, loras)
+    dumps = {which: sdlora.draw(folder, which, SIDE, STEPS, CFG, loras) for which in FLOAT}
+    dump = dumps["ref"]
 
     def work(peers):
         with peers.precisely():
@@ -311,17 +314,18 @@ def compare_sampling(table, key, folder, sdlora, loras):
 
     with torch.no_grad():
         single, exact = both(folder, MODELS[key], work)
-    for what, name, ours in (("text states, two LoRAs", "text", dump["text.hidden"]),
-                             (f"U-Net {SIDE}x{SIDE}, two LoRAs", "first", torch.cat([dump["sample.0.uncond"], dump["sample.0.cond"]])),
-                             (f"after {STEPS} steps, guided", "last", dump[f"sample.{STEPS - 1}"]), ("decoded picture", "picture", dump["vae.decoded.0"])):
-        d = table.distances(key, what, single[name], exact[name], dict(ref=ours))
+    for what, name, of in (("text states, two LoRAs", "text", lambda dump: dump["text.hidden"]),
+                           (f"U-Net {SIDE}x{SIDE}, two LoRAs", "first", lambda dump: torch.cat([dump["sample.0.uncond"], dump["sample.0.cond"]])),
+                           (f"after {STEPS} steps, guided", "last", lambda dump: dump[f"sample.{STEPS - 1}"]),
+                           ("decoded picture", "picture", lambda dump: dump["vae.decoded.0"])):
+        d = table.distances(key, what, single[name], exact[name], {which: of(dump) for which, dump in dumps.items()})
         if name == "first":
             table.row(key, "what the LoRAs do to it", distance(exact["plain"], exact["first"][1:]), ">=", WORK * d)
 
 
 def compare_call(table, key, folder, sdlora):
     """torch is given the text states of ref64."""
-    dumps = {which: sdlora.draw(folder, which, TALL, 1, 1) for which in ("ref", "ref64")}
+    dumps = {which: sdlora.draw(folder, which, TALL, 1, 1) for which in MARGIN}
     single, exact = both(folder, MODELS[key], lambda peers: peers.call(dumps["ref64"]))
     table.distances(key, f"U-Net {SIDE}x{TALL}", single, exact, {which: dump["sample.0.output"] for which, dump in dumps.items()})
 
@@ -335,12 +339,12 @@ def moments_of(data):
 
 
 def compare_training(table, key, folder, sdlora, lora, data):
-    """Each set encodes the picture itself, so its step has an input of its own: torch in float64 is given both."""
+    """Each set encodes the picture itself, so its step has an input of its own: torch in float64 is given each."""
     dumps, moments = {}, {}
-    for which in ("ref", "ref64"):
+    for which in MARGIN:
         dumps[which] = sdlora.train(folder, which, data, lora)
         moments[which] = moments_of(data)
-    names = [k.removeprefix("grad.") for k in dumps["ref"] if k.startswith("grad.")]
+    names = [k.removeprefix("grad.") for k in dumps["ref64"] if k.startswith("grad.")]
     table.row(key, "modules that are trained", len(names) // 2, "=", MODELS[key]["modules"])
 
     def work(peers):
@@ -351,12 +355,12 @@ def compare_training(table, key, folder, sdlora, lora, data):
 
     (encoded32, single), (encoded64, exact) = both(folder, MODELS[key], work)
     clamped = lambda m: torch.cat([m[:, :4], m[:, 4:].clamp(-30, 20)], 1)
-    table.distances(key, "encoded picture", clamped(encoded32), clamped(encoded64), dict(ref=moments["ref"]))       # the cache holds float
+    table.distances(key, "encoded picture", clamped(encoded32), clamped(encoded64), {which: moments[which] for which in FLOAT})       # the cache holds float
     whole = lambda grad: torch.cat([grad[k].flatten().double() for k in names])
     d = distance(whole(single["ref64"][1]), whole(exact["ref64"][1]))
     each = {k: distance(single["ref64"][1][k], exact["ref64"][1][k]) for k in names}
     typical = float(np.median(list(each.values())))
-    for which, margin in (("ref", MARGIN), ("ref64", MARGIN64)):
+    for which, margin in MARGIN.items():
         ours, want = {k: dumps[which][f"grad.{k}"] for k in names}, exact[which][1]
         table.row(key, f"gradients of {len(names)} tensors, {which}", distance(whole(ours), whole(want)), "<=", margin * d)
         share = {k: distance(ours[k], want[k]) / max(each[k], typical) for k in names}
