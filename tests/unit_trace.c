@@ -97,7 +97,7 @@ static void files(void **state)
 {
     char        args[4096];
     TrainConfig config = job_train(args, "--max_train_steps 2 --trace @/look.svg");
-    double      before = 200, share, x, width, total = 0;
+    double      before = 200, share, x, width, total = 0, rounding = 0;
     (void)state;
     if (train_run(&config)) fail_msg("%s", err_text());
     char *text = file_read(tmp_path("look.txt"), 1 << 24, NULL), *svg = file_read(tmp_path("look.svg"), 1 << 24, NULL);
@@ -107,9 +107,9 @@ static void files(void **state)
     for (char *line = strchr(rows, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
         assert_int_equal(sscanf(line, "%lf%%", &share), 1);
         assert_true(share <= before);
-        before = share, total += share;
+        before = share, total += share, rounding += 0.005;
     }
-    assert_true(total > 5 && total < 101);              /* the rest is the host's: files, mostly */
+    assert_true(total > 0 && total <= 100 + rounding);  /* the rest is the host's: files, mostly */
     assert_non_null(strstr(text, " UNet.down_blocks.0.resnets.0.conv1\n"));
     assert_non_null(strstr(text, " UNet.mid_block.attentions.0.transformer_blocks.0.attn1\n"));      /* attn, between two modules */
     assert_int_equal(strncmp(svg, "<svg ", 5), 0);

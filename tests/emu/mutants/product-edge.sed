@@ -1,2 +1,2 @@
 # dev.h linear: one channel too many at the edge of a row
-s/x\.v\[j\] = j < count ? p\[j\]/x.v[j] = j <= count ? p[j]/
+s/push_half(x, j < count ? p\[j\]/push_half(x, j <= count ? p[j]/
