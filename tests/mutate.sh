@@ -18,6 +18,9 @@ tests="opgolden
 checkops --cases 6
 unit_cost
 unit_set
+checkops --set ref16 --cases 6
+unit_trace
+unit_shadow
 gradcheck
 checkops --cases 60 --seed 2"
 notices() { # prints the test that fails, or `compiler`

@@ -111,6 +111,9 @@ static void test_refusals(void **state)
     assert_string_equal(err_text(), "embed: ids: expected 0 to 3, found 4 at 1");
     ids[1] = 3;
     assert_int_equal(set->run(set, &op), 0);
+    op.kind = OP_COUNT;
+    assert_int_equal(set->run(set, &op), -1);
+    assert_non_null(strstr(err_text(), ": there is none"));
 }
 
 /* ---- frozen weights in a narrower type: the same bits as with the same numbers in act ---- */
