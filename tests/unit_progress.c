@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static void expect(int start, int step, int total, double seconds, const char *note, const char *want)
+static void expect(const char *unit, int start, int step, int total, double seconds, const char *note, const char *want)
 {
-    Progress p = { .label = "train", .start = start, .step = step, .total = total };
+    Progress p = { .label = "train", .unit = unit, .start = start, .step = step, .total = total };
     char line[200];
     snprintf(p.note, sizeof p.note, "%s", note);
     progress_line(line, sizeof line, &p, seconds);
@@ -21,13 +21,15 @@ static void expect(int start, int step, int total, double seconds, const char *n
 static void test_line(void **state)
 {
     (void)state;
-    expect(0, 0, 100, 0, "", "train  0/100  0%");
-    expect(0, 25, 100, 10, "loss 0.1234", "train  25/100  25%  2.50 steps/s  0:30 left  loss 0.1234");
-    expect(0, 1, 500, 20, "", "train  1/500  0%  20.00 s/step  2:46:20 left");
-    expect(400, 410, 1000, 5, "", "train  410/1000  41%  2.00 steps/s  4:55 left");
-    expect(0, 100, 100, 3725, "", "train  100/100  100%  37.25 s/step  1:02:05 in all");
-    expect(0, 999, 1000, 999, "", "train  999/1000  99%  1.00 steps/s  0:01 left");
-    expect(0, 0, 0, 1, "", "train  0/0  100%");
+    expect("step", 0, 0, 100, 0, "", "train  0/100  0%");
+    expect("step", 0, 25, 100, 10, "loss 0.1234", "train  25/100  25%  2.50 steps/s  0:30 left  loss 0.1234");
+    expect("step", 0, 1, 500, 20, "", "train  1/500  0%  20.00 s/step  2:46:20 left");
+    expect("step", 400, 410, 1000, 5, "", "train  410/1000  41%  2.00 steps/s  4:55 left");
+    expect("step", 0, 100, 100, 3725, "", "train  100/100  100%  37.25 s/step  1:02:05 in all");
+    expect("step", 0, 999, 1000, 999, "", "train  999/1000  99%  1.00 steps/s  0:01 left");
+    expect("step", 0, 0, 0, 1, "", "train  0/0  100%");
+    expect("picture", 0, 25, 100, 10, "", "train  25/100  25%  2.50 pictures/s  0:30 left");
+    expect("picture", 0, 1, 2, 20, "", "train  1/2  50%  20.00 s/picture  0:20 left");
 }
 
 /* In a file: no control characters, and of many quick updates only the last, by closing. */
@@ -40,7 +42,7 @@ static void test_not_a_terminal(void **state)
     assert_true(file && old >= 0);
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
-    Progress silent = progress_open("never", 0, 5), p = progress_open("steps", 0, 1000);
+    Progress silent = progress_open("never", "step", 0, 5), p = progress_open("steps", "step", 0, 1000);
     for (int i = 1; i <= 1000; i++) progress_update(&p, i, "loss %d", i);
     progress_close(&p);
     progress_close(&silent);

@@ -14,9 +14,9 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-Progress progress_open(const char *label, int start, int total)
+Progress progress_open(const char *label, const char *unit, int start, int total)
 {
-    return (Progress){ .label = label, .start = start, .step = start, .total = total, .terminal = isatty(STDERR_FILENO), .opened = now() };
+    return (Progress){ .label = label, .unit = unit, .start = start, .step = start, .total = total, .terminal = isatty(STDERR_FILENO), .opened = now() };
 }
 
 /* 59 -> "0:59", 3700 -> "1:01:40". */
@@ -32,8 +32,8 @@ void progress_line(char *out, size_t size, const Progress *p, double seconds)
     char   rate[64] = "", left[64] = "", time[32];
     int    done = p->step - p->start, percent = p->total > 0 ? (int)(100.0 * p->step / p->total) : 100;
     double per_second = done > 0 && seconds > 0 ? done / seconds : 0;
-    if (per_second >= 1) snprintf(rate, sizeof rate, "  %.2f steps/s", per_second);
-    else if (per_second > 0) snprintf(rate, sizeof rate, "  %.2f s/step", 1 / per_second);
+    if (per_second >= 1) snprintf(rate, sizeof rate, "  %.2f %ss/s", per_second, p->unit);
+    else if (per_second > 0) snprintf(rate, sizeof rate, "  %.2f s/%s", 1 / per_second, p->unit);
     if (per_second > 0) {
         int over = p->step >= p->total;
         print_time(time, sizeof time, over ? seconds : (p->total - p->step) / per_second);

@@ -9,14 +9,14 @@
 #include <stddef.h>
 
 typedef struct {
-    const char *label;
+    const char *label, *unit;                           /* unit: what a step is called, one of them */
     int         start, step, total;
     int         terminal;
     double      opened, shown;                          /* seconds of the monotonic clock; shown: when a line last went out, 0 for never */
     char        note[128];
 } Progress;
 
-Progress progress_open(const char *label, int start, int total);
+Progress progress_open(const char *label, const char *unit, int start, int total);
 void     progress_update(Progress *p, int step, const char *note, ...) __attribute__((format(printf, 3, 4)));
 void     progress_close(Progress *p);                   /* shows the last state and ends the line; nothing if nothing was ever updated */
 

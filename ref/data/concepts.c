@@ -218,7 +218,7 @@ void concepts_drop(Concepts *concepts, int picture)
 /* text[i] = what is wrong with picture i, or NULL. */
 static int read_all(char **text, const Concepts *c, int quiet)
 {
-    Progress progress = progress_open("check pictures", 0, c->pictures);
+    Progress progress = progress_open("check", "picture", 0, c->pictures);
     int      done = 0, failed = 0;
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < c->pictures; i++) {

@@ -78,7 +78,7 @@ static int add_picture(Latents *all, int i, Pipeline *p, const LatentCache *cach
 
 int latents_open(Latents *l, Pipeline *p, const Concepts *concepts, const Buckets *buckets, const BucketFit *fit, const LatentRules *rules)
 {
-    Progress    progress = progress_open("encode pictures", 0, concepts->pictures);
+    Progress    progress = progress_open("encode", "picture", 0, concepts->pictures);
     LatentCache cache;
     *l = (Latents){ calloc((size_t)concepts->pictures, sizeof *l->latent), concepts->pictures, 0, p->model.vae.config.scaling };
     int status = l->latent ? latent_cache_open(&cache, rules->cache_dir, rules->model, p->set->name) : err("out of memory for %d latents", concepts->pictures);

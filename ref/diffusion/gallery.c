@@ -237,7 +237,7 @@ int gallery_run(const SampleConfig *config)
     Set        *set = set_open_on(config->set, config->device), *trace = config->trace && set ? trace_open(set) : NULL;
     if ((config->trace && !trace) || pipeline_open_on(&g.pipeline, &source, trace ? trace : set)) return trace_close(trace), -1;
     int status = plan(&g);
-    if (!status) g.progress = progress_open("sample", 0, total_steps(&g));
+    if (!status) g.progress = progress_open("sample", "step", 0, total_steps(&g));
     if (!status && config->compare) status = make_pass(&g, 0);
     if (!status) status = put_loras(&g) || make_pass(&g, 1) ? -1 : 0;
     progress_close(&g.progress);

@@ -130,7 +130,7 @@ static int watch_step(Watch *w, Trainer *t, const TrainReport *report)
 static int run_steps(Trainer *t, Watch *w)
 {
     const TrainConfig *c = t->config;
-    Progress           progress = progress_open("train", t->at.step, t->steps);
+    Progress           progress = progress_open("train", "step", t->at.step, t->steps);
     int                status = t->at.step == 0 && preview_step(&w->prompts, t) < 0 ? -1 : 0, dumped = c->dump ? t->at.step + c->dump_steps : 0;
     while (t->at.step < t->steps && !status && !stop_wanted()) {
         TrainReport report;
