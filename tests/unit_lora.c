@@ -349,6 +349,7 @@ static void test_noted_alpha(void **state)
         { "{\"text_encoder.lora_alpha\": 1, \"text_encoder.alpha_pattern\": {\"fc1\": 2, \"layers.0.self_attn.[qv]_proj\": 6}}", 0.5, NULL },
         { "{\"text_encoder.alpha_pattern\": {\"(?!no)fc1\": 2}}", 1, "text_encoder.alpha_pattern: expected regular expressions" },
         { "{\"text_encoder.alpha_pattern\": {\"fc1\": \"six\"}}", 1, "text_encoder.alpha_pattern: expected a number" },
+        { "{\"text_encoder.alpha_pattern\": 6}", 1, "text_encoder.alpha_pattern: expected an object, found 6" },
         { "{\"unet.lora_alpha\": \"six\"}", 1, "unet.lora_alpha: expected" },
         { "{nonsense", 1, "this is not JSON" },
     };

@@ -86,12 +86,6 @@ static const cJSON *find(const Json *j, const char *key)
     return cJSON_IsNull(at) ? NULL : at;
 }
 
-int json_is_empty(const Json *j, const char *key)
-{
-    const cJSON *item = find(j, key);
-    return !item || ((cJSON_IsObject(item) || cJSON_IsArray(item)) && !item->child);
-}
-
 static const cJSON *need(Json *j, const char *key)
 {
     const cJSON *item = find(j, key);
@@ -190,31 +184,32 @@ int json_each_int(Json *j, int (*visit)(void *ctx, const char *key, int value), 
 {
     for (const cJSON *item = j->root->child; item; item = item->next) {
         int value = as_int(j, item->string, item);
-        if (j->failed) return -1;
-        if (visit(ctx, item->string, value) < 0) return -1;
-    }
-    return 0;
-}
-
-int json_each_double(Json *j, const char *key, int (*visit)(void *ctx, const char *key, double value), void *ctx)
-{
-    const cJSON *object = find(j, key);
-    for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
-        if (!cJSON_IsObject(object)) found(j, key, "an object", object);
-        double value = as_double(j, key, item);
         if (j->failed || visit(ctx, item->string, value) < 0) return -1;
     }
     return 0;
 }
 
+/* The first member of the object; NULL: there is none, or it is no object, which is latched. */
+static const cJSON *members(Json *j, const char *key, const cJSON *object)
+{
+    if (object && !cJSON_IsObject(object)) found(j, key, "an object", object);
+    return object && !j->failed ? object->child : NULL;
+}
+
 int json_each_string(Json *j, const char *key, int (*visit)(void *ctx, const char *key, const char *value), void *ctx)
 {
-    const cJSON *object = need(j, key);
-    if (object && !cJSON_IsObject(object)) found(j, key, "an object", object);
-    for (const cJSON *item = object && !j->failed ? object->child : NULL; item; item = item->next) {
+    for (const cJSON *item = members(j, key, need(j, key)); item; item = item->next) {
         const char *value = as_string(j, item->string, item);
-        if (j->failed) return -1;
-        if (visit(ctx, item->string, value) < 0) return -1;
+        if (j->failed || visit(ctx, item->string, value) < 0) return -1;
+    }
+    return j->failed ? -1 : 0;
+}
+
+int json_each_double(Json *j, const char *key, int (*visit)(void *ctx, const char *key, double value), void *ctx)
+{
+    for (const cJSON *item = members(j, key, find(j, key)); item; item = item->next) {
+        double value = as_double(j, key, item);
+        if (j->failed || visit(ctx, item->string, value) < 0) return -1;
     }
     return j->failed ? -1 : 0;
 }

@@ -2,8 +2,7 @@
  *
  * The file is one object. A getter returns the value of a key, or its default where the key is absent or null; a json_need_ getter has no default. The first
  * value that is missing, of the wrong type or out of range is latched, and json_close reports it as "FILE: KEY: what was expected, what was found", so that
- * code which reads a config is a list of assignments. A key may be a path of names, "pad_token.content",
- * where no member has that very name. */
+ * code which reads a config is a list of assignments. A key may be a path of names, "pad_token.content", where no member has that very name. */
 #ifndef IO_JSON_H
 #define IO_JSON_H
 #include <stddef.h>
@@ -17,7 +16,6 @@ void  json_fail(Json *j, const char *key, const char *format, ...) __attribute__
 
 int json_has(const Json *j, const char *key);           /* there, and not null */
 int json_is_string(const Json *j, const char *key);
-int json_is_empty(const Json *j, const char *key);      /* not there, null, {} or [] */
 
 int         json_int(Json *j, const char *key, int otherwise);
 double      json_double(Json *j, const char *key, double otherwise);
@@ -33,10 +31,9 @@ const char *json_need_string(Json *j, const char *key);
 int json_ints(Json *j, const char *key, int *out, int max);
 int json_strings(Json *j, const char *key, const char **out, int max);
 
-/* Every member of the file's object, in order, for files that are tables of numbers (vocab.json). The callback's -1 ends it. */
-int json_each_string(Json *j, const char *key, int (*visit)(void *ctx, const char *key, const char *value), void *ctx);      /* of the object under key */
+/* Calls visit for each member, in order: of the file's object, for files that are tables of numbers (vocab.json); of the object at a key, which must be there;
+ * of the object at a key, where it is there. 0, or -1: visit gave -1, which ends it, or a failure is latched. */
 int json_each_int(Json *j, int (*visit)(void *ctx, const char *key, int value), void *ctx);
-
-/* The same of the object at a key, whose members are numbers; nothing where it is absent. */
+int json_each_string(Json *j, const char *key, int (*visit)(void *ctx, const char *key, const char *value), void *ctx);
 int json_each_double(Json *j, const char *key, int (*visit)(void *ctx, const char *key, double value), void *ctx);
 #endif
