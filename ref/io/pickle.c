@@ -125,7 +125,8 @@ static int push_text(Machine *m, PickleKind kind, size_t length_bytes)
     if (operand(m, length_bytes, &size)) return -1;
     if (size > (uint64_t)(m->end - m->at)) return damaged(m);
     PickleValue *v = new_value(m, kind);
-    char        *copy = v ? malloc((size_t)size + 1) : NULL;
+    if (!v) return -1;
+    char *copy = malloc((size_t)size + 1);
     if (!copy) return err("%s: pickle: no memory", m->path);
     memcpy(copy, m->at, (size_t)size), copy[size] = 0;
     v->text = copy, v->size = (size_t)size, m->at += size;
