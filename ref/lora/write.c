@@ -102,43 +102,41 @@ static const char *target_of(const LoraOutModule *m)
     return m->path.s + (strncmp(m->path.s, level, strlen(level)) == 0 ? strlen(level) : 0);
 }
 
-/* Rank and alpha of the first module are those of all but the modules of the patterns. front: before each key. */
-static int add_config(cJSON *o, const LoraOut *out, int is_unet, const char *front)
-{
-    const LoraOutModule *first = NULL;
-    cJSON               *targets = cJSON_CreateArray(), *ranks = cJSON_CreateObject(), *alphas = cJSON_CreateObject();
-    int                  dora = 0;
-    for (int i = 0; i < out->modules; i++) {
-        const LoraOutModule *m = &out->module[i];
-        if (m->is_unet != is_unet) continue;
-        if (!first) first = m;
-        cJSON_AddItemToArray(targets, cJSON_CreateString(target_of(m)));
-        if (m->rank != first->rank) cJSON_AddNumberToObject(ranks, target_of(m), m->rank);
-        if (alpha_of(m) != alpha_of(first)) cJSON_AddNumberToObject(alphas, target_of(m), alpha_of(m));
-        dora |= m->magnitude != MAGNITUDE_NONE;
-    }
-    CHECK(first, "a configuration of no module");
-    cJSON_AddStringToObject(o, name("%speft_type", front).s, "LORA");
-    cJSON_AddNumberToObject(o, name("%sr", front).s, first->rank);
-    cJSON_AddNumberToObject(o, name("%slora_alpha", front).s, alpha_of(first));
-    cJSON_AddItemToObject(o, name("%starget_modules", front).s, targets);
-    cJSON_AddItemToObject(o, name("%srank_pattern", front).s, ranks);
-    cJSON_AddItemToObject(o, name("%salpha_pattern", front).s, alphas);
-    cJSON_AddBoolToObject(o, name("%suse_dora", front).s, dora);
-    cJSON_AddBoolToObject(o, name("%suse_rslora", front).s, 0);
-    return cJSON_AddStringToObject(o, name("%sbias", front).s, "none") ? 0 : err("out of memory for a configuration");
-}
-
-static int has_half(const LoraOut *out, int is_unet)
+/* The first module of a half of the model; NULL: there is none. */
+static const LoraOutModule *first_of(const LoraOut *out, int is_unet)
 {
     for (int i = 0; i < out->modules; i++)
-        if (out->module[i].is_unet == is_unet) return 1;
-    return 0;
+        if (out->module[i].is_unet == is_unet) return &out->module[i];
+    return NULL;
+}
+
+/* Rank and alpha of the first module are those of all but the modules of the patterns. front: before each key. cJSON's functions give NULL or 0 where there
+ * is no memory, and where they are given NULL. */
+static int add_config(cJSON *o, const LoraOut *out, int is_unet, const char *front)
+{
+    const LoraOutModule *first = first_of(out, is_unet);
+    CHECK(first, "a configuration of no module");
+    int    ok = cJSON_AddStringToObject(o, name("%speft_type", front).s, "LORA") && cJSON_AddNumberToObject(o, name("%sr", front).s, first->rank) &&
+                cJSON_AddNumberToObject(o, name("%slora_alpha", front).s, alpha_of(first)), dora = 0;
+    cJSON *targets = cJSON_AddArrayToObject(o, name("%starget_modules", front).s), *ranks = cJSON_AddObjectToObject(o, name("%srank_pattern", front).s);
+    cJSON *alphas = cJSON_AddObjectToObject(o, name("%salpha_pattern", front).s);
+    ok = ok && targets && ranks && alphas;
+    for (int i = 0; i < out->modules && ok; i++) {
+        const LoraOutModule *m = &out->module[i];
+        if (m->is_unet != is_unet) continue;
+        ok = cJSON_AddItemToArray(targets, cJSON_CreateString(target_of(m))) &&
+             (m->rank == first->rank || cJSON_AddNumberToObject(ranks, target_of(m), m->rank)) &&
+             (alpha_of(m) == alpha_of(first) || cJSON_AddNumberToObject(alphas, target_of(m), alpha_of(m)));
+        dora |= m->magnitude != MAGNITUDE_NONE;
+    }
+    ok = ok && cJSON_AddBoolToObject(o, name("%suse_dora", front).s, dora) && cJSON_AddBoolToObject(o, name("%suse_rslora", front).s, 0) &&
+         cJSON_AddStringToObject(o, name("%sbias", front).s, "none");
+    return ok ? 0 : err("out of memory for a configuration");
 }
 
 /* ---- files ---- */
 
-/* The entries with the metadata of `out`, one more pair (key NULL: none), and, kohya, the hashes. */
+/* The entries with the metadata of `out`, `extra` more pairs, and, kohya, the hashes. */
 static int write_file(const char *path, const Entries *x, const LoraOut *out, const SafetensorsPair *more, int extra, int hashes)
 {
     SafetensorsPair *pair = calloc((size_t)out->pairs + (size_t)extra + 1, sizeof *pair);
@@ -172,7 +170,7 @@ static int save_diffusers(const LoraOut *out, const char *path)
         noted |= out->module[i].scale != 1 || out->module[i].magnitude;
     }
     for (int is_unet = 0; is_unet < 2 && !status; is_unet++)
-        if (has_half(out, is_unet)) status = add_config(o, out, is_unet, is_unet ? "unet." : "text_encoder.");
+        if (first_of(out, is_unet)) status = add_config(o, out, is_unet, is_unet ? "unet." : "text_encoder.");
     char           *text = cJSON_PrintUnformatted(o);
     SafetensorsPair more[] = { { "format", "pt" }, { "lora_adapter_metadata", text } };
     if (!status) status = text ? write_file(path, &x, out, more, noted ? 2 : 1, 0) : err("%s: out of memory for metadata", path);
@@ -189,7 +187,8 @@ static int save_peft_half(const LoraOut *out, const char *folder, int is_unet)
     SafetensorsPair more = { "format", "pt" };
     cJSON          *o = cJSON_CreateObject();
     int             status = entries_open(&x, out) || path_join(dir, folder, is_unet ? "unet" : "text_encoder") || dir_make(dir) ? -1 : 0;
-    if (path_join(config, dir, "adapter_config.json") || path_join(tensors, dir, "adapter_model.safetensors") || add_config(o, out, is_unet, "")) status = -1;
+    if (!status && (path_join(config, dir, "adapter_config.json") || path_join(tensors, dir, "adapter_model.safetensors"))) status = -1;
+    if (!status) status = add_config(o, out, is_unet, "");
     for (int i = 0; i < out->modules && !status; i++)
         if (out->module[i].is_unet == is_unet) add_module(&x, &out->module[i], LORA_PEFT);
     char *text = cJSON_Print(o);
@@ -203,7 +202,7 @@ static int save_peft_half(const LoraOut *out, const char *folder, int is_unet)
 static int save_peft(const LoraOut *out, const char *path)
 {
     for (int is_unet = 0; is_unet < 2; is_unet++)
-        if (has_half(out, is_unet) && save_peft_half(out, path, is_unet)) return -1;
+        if (first_of(out, is_unet) && save_peft_half(out, path, is_unet)) return -1;
     return 0;
 }
 
@@ -245,8 +244,9 @@ static int save_places(const LoraOut *out, const char *path)
             key[2 * n] = name("%s:%d:rank", word, i), key[2 * n + 1] = name("%d", m->rank);
             more[n] = (SafetensorsPair){ key[2 * n].s, key[2 * n + 1].s }, n++;
         }
-    if (half[1]) more[n++] = (SafetensorsPair){ "unet", per == 9 ? "[\"CrossAttention\", \"Attention\", \"GEGLU\"]" : "[\"CrossAttention\", \"Attention\"]" };
-    if (half[0]) more[n++] = (SafetensorsPair){ "text_encoder", "[\"CLIPAttention\"]" };
+    if (half[1] && !status)
+        more[n++] = (SafetensorsPair){ "unet", per == 9 ? "[\"CrossAttention\", \"Attention\", \"GEGLU\"]" : "[\"CrossAttention\", \"Attention\"]" };
+    if (half[0] && !status) more[n++] = (SafetensorsPair){ "text_encoder", "[\"CLIPAttention\"]" };
     for (int i = 0; i < out->tokens && !status; i++) {
         add_entry(&x, name("%s", out->token[i].name), &out->token[i]);
         more[n++] = (SafetensorsPair){ out->token[i].name, "<embed>" };
