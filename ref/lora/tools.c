@@ -1,5 +1,7 @@
 #include "lora/tools.h"
 #include "base/err.h"
+#include "base/text.h"
+#include "io/file.h"
 #include "lora/matrix.h"
 #include "lora/positional.h"
 #include <math.h>
@@ -109,13 +111,6 @@ static int add_triplets(LoraOut *out, int is_unet, const char *path, const Tripl
 
 static int rank_for(const LoraRank *rank, int kernel) { return kernel > 1 && rank->conv_rank ? rank->conv_rank : rank->rank; }
 
-static double length_of(const double *s, int n)
-{
-    double sum = 0;
-    for (int i = 0; i < n; i++) sum += s[i] * s[i];
-    return sqrt(sum);
-}
-
 /* ---- resize ---- */
 
 static int resize_module(LoraOut *out, const LoraFileModule *m, const LoraRank *rank, Type type, const char *path, FILE *report)
@@ -129,10 +124,19 @@ static int resize_module(LoraOut *out, const LoraFileModule *m, const LoraRank *
     if (!status) {
         int k = lora_keep(t.s, t.count, rank_for(rank, m->kernel), rank->keep, rank->param);
         status = add_triplets(out, m->is_unet, m->path.s, &t, k, m->scale, conv, m->kernel, type);
-        report_line(report, m->key, &t, k, length_of(t.s, t.count));
+        report_line(report, m->key, &t, k, matrix_norm(t.s, 1, t.count));
     }
     triplets_close(&t);
     lora_factors_free(&f);
+    return status;
+}
+
+/* The text becomes the value of a key. */
+static int note(LoraOut *out, const char *key, Text *text)
+{
+    char *value = text_close(text);
+    int   status = value ? lora_out_meta(out, key, value) : err("out of memory for metadata");
+    free(value);
     return status;
 }
 
@@ -141,10 +145,13 @@ static int comment(LoraOut *out, const LoraFile *f, const LoraRank *rank, int ol
 {
     static const char *const words[] = { "", "sv_ratio", "sv_fro", "sv_cumulative" };
     const char              *before = lora_file_meta(f, "ss_training_comment");
-    char                     text[2048];
-    if (rank->keep == KEEP_RANK) snprintf(text, sizeof text, "dimension is resized from %d to %d; %.1900s", old, rank->rank, before ? before : "");
-    else snprintf(text, sizeof text, "Dynamic resize with %s: %g from %d; %.1900s", words[rank->keep], rank->param, old, before ? before : "");
-    return lora_out_meta(out, "ss_training_comment", text);
+    Text                     text;
+    if (text_open(&text)) {
+        if (rank->keep == KEEP_RANK) fprintf(text.out, "dimension is resized from %d to %d; ", old, rank->rank);
+        else fprintf(text.out, "Dynamic resize with %s: %g from %d; ", words[rank->keep], rank->param, old);
+        fputs(before ? before : "", text.out);
+    }
+    return note(out, "ss_training_comment", &text);
 }
 
 int lora_resize(const LoraTarget *to, const char *from, const LoraRank *rank, FILE *report)
@@ -275,7 +282,7 @@ static int join_module(LoraOut *out, const Together *g, const LoraRank *rank, Ty
         status = triplets_open(&t, all.o, all.columns, all.rank < least ? all.rank : least) ||
                          matrix_svd(t.u, t.s, t.v, all.up, all.down, all.o, all.rank, all.columns)
                      ? -1 : 0;
-        if (!status) total = length_of(t.s, t.count);
+        if (!status) total = matrix_norm(t.s, 1, t.count);
     } else if (!status) status = whole_triplets(&t, &total, g, want);
     if (!status) {
         int k = lora_keep(t.s, t.count, want, rank->keep, rank->param);
@@ -291,25 +298,27 @@ static int join_module(LoraOut *out, const Together *g, const LoraRank *rank, Ty
 static int describe_sum(LoraOut *out, const LoraTarget *to, const LoraFile *f, int terms)
 {
     static const char *const of_first[] = { "ss_v2", "ss_base_model_version", "modelspec.architecture", "modelspec.prediction_type" };
-    char                     from[4096] = "";
+    Text                     from;
     if (to->strip) return 0;
     for (size_t i = 0; i < sizeof of_first / sizeof *of_first; i++) {
         const char *value = lora_file_meta(&f[0], of_first[i]);
         if (value && lora_out_meta(out, of_first[i], value)) return -1;
     }
-    for (int i = 0; i < terms; i++) {
-        const char *last = strrchr(f[i].path, '/') ? strrchr(f[i].path, '/') + 1 : f[i].path, *dot = strrchr(last, '.');
-        size_t      used = strlen(from);
-        snprintf(from + used, sizeof from - used, "%s%.*s", i ? ", " : "", dot ? (int)(dot - last) : (int)strlen(last), last);
+    if (lora_out_network(out)) return -1;
+    FILE *print = text_open(&from);
+    for (int i = 0; i < terms && print; i++) {
+        const char *last = path_name(f[i].path);
+        fprintf(print, "%s%.*s", i ? ", " : "", (int)(strlen(last) - strlen(path_extension(last))), last);
     }
-    return lora_out_network(out) || lora_out_meta(out, "modelspec.merged_from", from) ? -1 : 0;
+    return note(out, "modelspec.merged_from", &from);
 }
 
 int lora_join(const LoraTarget *to, const LoraTerm *term, int terms, const LoraRank *rank, FILE *report)
 {
     LoraOut   out = { 0 };
     LoraFile *f = calloc((size_t)terms, sizeof *f);
-    int       opened = 0, status = !f || terms > MOST ? err("%s: %d files are too many", to->path, terms) : 0;
+    int       opened = 0, status = f ? 0 : err("%s: out of memory for %d files", to->path, terms);
+    if (terms > MOST) status = err("%s: expected at most %d files to join, found %d", to->path, MOST, terms);
     while (opened < terms && !status) {
         status = open_lora(&f[opened], term[opened].path);
         opened += !status;

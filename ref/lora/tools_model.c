@@ -170,8 +170,8 @@ static int extract_module(LoraOut *out, double *delta, const SafetensorsEntry *e
     LoraFactors f = { k, o, n, 1, v, up };
     if (!u) return err("%s: out of memory for a rank of %d", path, k);
     int status = matrix_svd_large(u, s, v, delta, o, n, k, 1);
-    f.rank = k = lora_keep(s, k, k, how->rank.keep, how->rank.param);
-    for (size_t i = 0; i < (size_t)o; i++)
+    if (!status) f.rank = k = lora_keep(s, k, k, how->rank.keep, how->rank.param);
+    for (size_t i = 0; i < (size_t)o && !status; i++)
         for (size_t j = 0; j < (size_t)k; j++) up[i * (size_t)k + j] = u[j * (size_t)o + i] * s[j];
     if (!status && how->clamp_quantile < 1) status = clamp(&f, how->clamp_quantile);
     if (!status) status = lora_out_factors(out, is_unet, path, &f, e->rank == 4, kernel_of(e), type);
