@@ -16,13 +16,6 @@ static double *read_part(const LoraFileModule *m, LoraRole role, const char *pat
     return x;
 }
 
-/* out (a,b) = x (b,a) */
-static void transpose(double *out, const double *x, int a, int b)
-{
-    for (size_t i = 0; i < (size_t)a; i++)
-        for (size_t j = 0; j < (size_t)b; j++) out[i * (size_t)b + j] = x[j * (size_t)a + i];
-}
-
 /* ---- LoRA ---- */
 
 /* out (p, i, kk) = sum over q of core (p,q,kk) down (q,i) */
@@ -85,7 +78,7 @@ static double *product_of(const LoraFileModule *m, LoraRole ra, LoraRole rb, Lor
         status = t && turned && wide ? 0 : -1;
         if (!status) {
             apply_core(wide, t, b, p, r, i, kk);
-            transpose(turned, a, o, p);
+            matrix_transpose(turned, a, p, o);
             matrix_product(out, turned, wide, o, p, columns, 1, 0);
         }
     } else if (!status) matrix_product(out, a, b, o, r, columns, 1, 0);

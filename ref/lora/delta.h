@@ -23,6 +23,6 @@ void lora_factors_free(LoraFactors *f);
 /* delta (o, columns) = what any module adds, s within, DoRA's magnitudes aside. 0, or -1 and err(). */
 int lora_delta(double *delta, const LoraFileModule *m, const char *path);
 
-/* w (o, columns) += weight * what the module adds to it, inputs i = columns / kk; with its magnitudes, if it has any. */
+/* w (o, columns) += weight * what the module adds to it, inputs i = columns / kk; with its magnitudes, if it has any. 0, or -1 and err(). */
 int lora_add(double *w, const LoraFileModule *m, int kk, double weight, const char *path);
 #endif

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int lora_hashes(char model[HASH_SIZE], char legacy[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
+/* Of the file that these entries and metadata would make. 0, or -1 and err(). */
+static int hashes_of(char model[HASH_SIZE], char legacy[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs)
 {
     enum { LEGACY_AT = 0x100000, LEGACY_SIZE = 0x10000, LEGACY_DIGITS = 8 };
     SafetensorsPair *ss = calloc((size_t)pairs + 1, sizeof *ss);
@@ -21,7 +22,7 @@ int lora_write(const char *path, const SafetensorsEntry *entry, int count, const
 {
     char             model[HASH_SIZE], legacy[HASH_SIZE];
     SafetensorsPair *all = calloc((size_t)pairs + 2, sizeof *all);
-    int              status = all ? lora_hashes(model, legacy, entry, count, pair, pairs) : err("%s: out of memory for metadata", path);
+    int              status = all ? hashes_of(model, legacy, entry, count, pair, pairs) : err("%s: out of memory for metadata", path);
     if (!status) {
         for (int i = 0; i < pairs; i++) all[i] = pair[i];
         all[pairs] = (SafetensorsPair){ "sshs_model_hash", model };

@@ -6,9 +6,6 @@
 #define LORA_HASHES_H
 #include "io/safetensors.h"
 
-/* Of the file that these entries and metadata would make. 0, or -1 and err(). */
-int lora_hashes(char model[HASH_SIZE], char legacy[HASH_SIZE], const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs);
-
-/* safetensors_write with both of them after the pairs. */
+/* safetensors_write with both of them after the pairs. 0, or -1 and err(). */
 int lora_write(const char *path, const SafetensorsEntry *entry, int count, const SafetensorsPair *pair, int pairs);
 #endif

@@ -49,8 +49,8 @@ static double dot(const double *x, const double *y, int r)
     return sum;
 }
 
-/* Largest eigenvalue of P Q, both symmetric and not negative, by power iteration (von Mises 1929). In the product <x,y> = x^T Q y the matrix is symmetric, so
- * the Rayleigh quotient (Qv)^T P (Qv) / v^T Q v grows to it, its error being the square of the vector's. work: 3 r. */
+/* Largest eigenvalue of P Q, both symmetric and positive semidefinite, by power iteration (von Mises 1929). In the product <x,y> = x^T Q y the matrix is
+ * symmetric, so the Rayleigh quotient (Qv)^T P (Qv) / v^T Q v grows to it, its error being the square of the vector's. work: 3 r. */
 static double largest_eigenvalue(const double *p, const double *q, int r, double *work)
 {
     enum { ROUNDS = 1000 };

@@ -17,10 +17,8 @@ static LoraModule *name_module(Lora *lora, const Site *site, int is_unet)
 {
     LoraModule *m = &lora->module[lora->modules];
     *m = (LoraModule){ .layer = site->layer, .part = site->part, .is_unet = is_unet };
-    m->key = strdup(name("%s%s", is_unet ? "lora_unet_" : "lora_te_", path_of(m)).s);
+    m->key = strdup(lora_key(is_unet, path_of(m)).s);
     if (!m->key) return err("out of memory for the name of %s", path_of(m)), NULL;
-    for (char *c = m->key; *c; c++)
-        if (*c == '.') *c = '_';
     lora->modules++;
     return m;
 }

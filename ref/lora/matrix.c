@@ -31,7 +31,7 @@ double matrix_norm(const double *x, int rows, int columns)
     return sqrt(sum);
 }
 
-static void transpose(double *to, const double *from, int rows, int columns)
+void matrix_transpose(double *to, const double *from, int rows, int columns)
 {
     for (size_t i = 0; i < (size_t)rows; i++)
         for (size_t j = 0; j < (size_t)columns; j++) to[j * (size_t)rows + i] = from[i * (size_t)columns + j];
@@ -65,7 +65,7 @@ static void orthogonalise(double *x, double *t, int r, int n)
 
 /* ---- Jacobi ---- */
 
-/* Rotates rows p and q of x, by the angle that makes those of a orthogonal. */
+/* (p,q) = (c p - s q, s p + c q), rows of n. */
 static void rotate(double *p, double *q, int n, double c, double s)
 {
     for (int i = 0; i < n; i++) {
@@ -94,7 +94,7 @@ static void jacobi(double *a, double *w, int m, int n)
     }
 }
 
-/* The order of s from its largest; to free. */
+/* A singular value, and its row. */
 typedef struct {
     double value;
     int    at;
@@ -136,7 +136,7 @@ int matrix_svd(double *u, double *s, double *v, const double *up, const double *
     double *q1 = malloc((ro + rn + (size_t)r * (size_t)(k1 + k2) + 2 * kk + (size_t)k * (size_t)k) * sizeof *q1), *q2, *t1, *t2, *core, *left, *right;
     if (!q1) return err("out of memory for singular values of %d x %d", o, n);
     q2 = q1 + ro, t1 = q2 + rn, t2 = t1 + (size_t)r * (size_t)k1, core = t2 + (size_t)r * (size_t)k2, right = core + kk, left = right + kk;
-    transpose(q1, up, o, r);
+    matrix_transpose(q1, up, o, r);
     memcpy(q2, down, rn * sizeof *q2);
     orthogonalise(q1, t1, r, o);
     orthogonalise(q2, t2, r, n);
@@ -166,19 +166,21 @@ int matrix_svd_large(double *u, double *s, double *v, const double *w, int o, in
     for (size_t i = 0; i < ln; i++) b[i] = rng_normal(&rng);
     for (int power = 0; power <= POWERS; power++) {                         /* y^T = w b^T, then b = y w: rows are vectors */
         if (power) orthogonalise(b, NULL, l, n);
-        transpose(turned, b, l, n);
+        matrix_transpose(turned, b, l, n);
         memset(ul, 0, lo * sizeof *ul);
         matrix_product(ul, w, turned, o, n, l, 1, 0);
-        transpose(y, ul, o, l);
+        matrix_transpose(y, ul, o, l);
         orthogonalise(y, NULL, l, o);
         memset(b, 0, ln * sizeof *b);
         matrix_product(b, y, w, l, o, n, 1, 0);
     }
-    transpose(turned, y, l, o);
+    matrix_transpose(turned, y, l, o);
     int status = matrix_svd(ul, sl, vl, turned, b, o, l, n);
-    memcpy(u, ul, (size_t)k * (size_t)o * sizeof *u);
-    memcpy(v, vl, (size_t)k * (size_t)n * sizeof *v);
-    memcpy(s, sl, (size_t)k * sizeof *s);
+    if (!status) {
+        memcpy(u, ul, (size_t)k * (size_t)o * sizeof *u);
+        memcpy(v, vl, (size_t)k * (size_t)n * sizeof *v);
+        memcpy(s, sl, (size_t)k * sizeof *s);
+    }
     free(y);
     return status;
 }

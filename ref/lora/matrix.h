@@ -17,4 +17,5 @@ int matrix_svd(double *u, double *s, double *v, const double *up, const double *
 int matrix_svd_large(double *u, double *s, double *v, const double *w, int o, int n, int k, unsigned seed);
 
 double matrix_norm(const double *x, int rows, int columns);                 /* Frobenius' */
+void   matrix_transpose(double *to, const double *from, int rows, int columns);     /* to (columns,rows) = from (rows,columns) */
 #endif
