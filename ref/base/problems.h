@@ -8,7 +8,7 @@ typedef struct {
     int    count;
 } Problems;                                             /* begins as { 0 } */
 
-/* The message of the last err() becomes one more problem, and the job goes on: 0. -1 and err(): no memory; or p is NULL, and the first problem ends the job. */
+/* Notes the message of the last err() and returns 0: the job goes on looking. -1, which ends the job: p is NULL, and err() stays; or no memory, and err(). */
 int  problems_take(Problems *p);
 void problems_print(const Problems *p, FILE *out);      /* a line each */
 void problems_close(Problems *p);

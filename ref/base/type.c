@@ -93,7 +93,7 @@ void type_set(Type type, void *array, size_t i, double value)
     }
 }
 
-/* The conversions between floating types, a loop each. restrict: it may not be both. */
+/* The conversions between floating types, a loop each, which restrict lets become vector code. */
 #define LOOP(name, to_type, from_type, value)                                                                                                                  \
     static void name(void *restrict dst, const void *restrict src, size_t count)                                                                              \
     {                                                                                                                                                          \

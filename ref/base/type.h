@@ -19,6 +19,6 @@ uint16_t f32_to_bf16(float x);
 double type_get(Type type, const void *array, size_t i);
 void   type_set(Type type, void *array, size_t i, double value);
 
-/* dst[0..count) = src[0..count), types may differ, each element rounded once. Between floating types at the speed of vector code. */
+/* dst[0..count) = src[0..count), types may differ, each element rounded once. They do not overlap. Between floating types at the speed of vector code. */
 void type_convert(Type dst_type, void *dst, Type src_type, const void *src, size_t count);
 #endif

@@ -19,18 +19,18 @@ void     file_put(FileOut *f, const void *data, size_t size);
 int      file_commit(FileOut *f);                       /* frees f. 0: the new file is in place and synced; -1 and err(): the target is as it was */
 void     file_abandon(FileOut *f);                      /* frees f; the target is as it was. f may be NULL */
 
-int file_write(const char *path, const void *data, size_t size);
+int file_write(const char *path, const void *data, size_t size);        /* all of it at once: 0, or -1 and err(): the target is as it was */
 
 int is_file(const char *path);                          /* through links */
 int is_dir(const char *path);
-int dir_make(const char *path);                         /* with its parents; fine when it is there */
+int dir_make(const char *path);                         /* with its parents; 0, also when it is there, or -1 and err() */
 
 /* The names in a folder but "." and "..", in the order of their bytes. */
 typedef struct {
     int    count;
     char **name;
 } Names;
-int  dir_list(Names *names, const char *path);
+int  dir_list(Names *names, const char *path);          /* 0, or -1 and err(); nothing is left to free */
 void names_free(Names *names);
 
 /* out = dir/name; dir "" gives name, and an absolute name stands alone. -1 and err() when it is too long. out may be dir. */

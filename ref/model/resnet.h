@@ -1,4 +1,4 @@
-/* resnet.h - the residual block that U-Net and VAE share (He et al. 2016; with a time embedding, Ho et al. 2020), and the VAE's attention at its side. */
+/* resnet.h - the residual block that U-Net and VAE share (He et al. 2016; with a time embedding, Ho et al. 2020). */
 #ifndef MODEL_RESNET_H
 #define MODEL_RESNET_H
 #include "nn/weights.h"
@@ -11,6 +11,6 @@ typedef struct {
 
 void resnet_open(Weights *w, Resnet *r, const char *name, int in, int out, int time, int groups, double eps);   /* time: channels of the embedding; 0: none */
 
-/* y (n,h,w,out) = conv2(silu norm2(conv1(silu norm1 x) + time(emb))) + shortcut x. in: x, and emb (n,1,1,time) after its SiLU. A unit. */
+/* y (n,h,w,out) = conv2(silu norm2(conv1(silu norm1 x) + time(emb))) + shortcut x. x (n,h,w,in), emb (n,1,1,time) after its SiLU, or NULL. A unit. */
 void resnet_forward(Tape *t, const Resnet *r, Var *x, Var *emb, Var *y);
 #endif

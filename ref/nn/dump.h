@@ -36,8 +36,9 @@ typedef struct {
     char              prefix[32];                       /* of the names to come */
 } Dump;
 
-/* Where dump is NULL the functions up to dump_tap do nothing. The first failure (no memory) latches; dump_write reports it. */
 void dump_open(Dump *dump, Set *set);
+
+/* From dump_put to dump_tap: nothing is done where dump is NULL. The first failure (no memory) latches, and dump_write reports it. */
 
 /* A value in the set's memory; in the host's. rank is that of the file's shape: 4 (n,c,h,w), 3 (n,w,c), 2 (n,h*w*c), 1 (n*h*w*c), 0 a scalar. */
 void dump_put(Dump *dump, Tensor value, int rank, const char *name, ...) __attribute__((format(printf, 4, 5)));

@@ -46,7 +46,7 @@ struct Node {
     TapeUnit   *unit;
     const void *self;
     Op          op;
-    OpPlace       at;
+    OpPlace     at;
     Var        *y, *x[6];
     size_t      mark;                                   /* bottom of the arena behind this node's outputs: what lies above is free by then */
 };
@@ -59,7 +59,7 @@ struct Tape {
     TapeMode  mode;
     int       recording;
     int       failed;
-    OpPlace     at;                                       /* whose work the next calls are: of each op's place */
+    OpPlace   at;                                       /* whose work the next calls are: of each op's place */
     VarChunk *vars;
     Node     *node;
     int       nodes, room;
