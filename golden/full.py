@@ -8,16 +8,11 @@ call of the U-Net at 512x512 and at 512x768, the autoencoder both ways, four ste
 gradients of the A and B of every module. A single file has to come back from `sdlora convert` as the folder, tensor for tensor. Wants
 golden/requirements.txt, 16 GB of memory and 8 GB of disk; models are kept in DIR, if it is given.
 
-Bounds, as in interop.py. Let d be the distance of torch's float32 run from its float64 run, which is what float32 rounding does to these nets. Distances are
-norms relative to that of the float64 result.
-    ref     (float)     at most 4 d from torch in float64
-    cpu     (float)     the same, though it convolves by Winograd's F(4x4), which rounds more
-    ref64   (double)    at most 16 d / 2^29 from torch in float64. All widen the same F16 weights, exactly
+Bounds stand in golden/table.py; all sets widen the same F16 weights, exactly.
 Gradients are judged all together and each for itself: of hundreds of tensors one may have luck in torch, so each has the d of the typical tensor at least.
 The loss, a single number that may have luck as well, has the d of all gradients.
-And a LoRA has to move the result by 100 d, or it would prove nothing.
 """
-import argparse, contextlib, gc, json, pathlib, subprocess, sys, tempfile, time, types
+import argparse, contextlib, gc, json, pathlib, tempfile, types
 
 import numpy as np
 import torch
@@ -28,10 +23,10 @@ import ldm, make
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint, convert_open_clip_checkpoint
 from f64 import double
+from table import MARGIN, WORK, Table, distance, fail, run
 from transformers import CLIPTextConfig, CLIPTextModel
 
 GOLDEN = pathlib.Path(__file__).resolve().parent
-MARGIN, WORK = dict(ref=4, cpu=4, ref64=16 / 2 ** 29), 100             # see Bounds; 2^-29 is 2^-53 / 2^-24
 FLOAT = "ref", "cpu"
 STEPS, CFG, RANK, ALPHA, SIDE, TALL = 4, 5.0, 4, 2.0, 512, 768
 LORAS = {"one": 0.8, "two": -0.5}                      # and their weights
@@ -48,32 +43,6 @@ MODELS = {
                  prediction="v_prediction", modules=330, pad="!",
                  text=dict(hidden_size=1024, num_hidden_layers=23, num_attention_heads=16, intermediate_size=4096, hidden_act="gelu")),
 }
-
-
-def distance(got, want):
-    if got.shape != want.shape:
-        sys.exit(f"full.py: shapes {tuple(got.shape)} and {tuple(want.shape)}")
-    return ((got.double() - want).norm() / want.norm()).item()
-
-
-class Table:
-    """What was compared, what came out, what it may be."""
-    def __init__(self):
-        self.missed, self.begin = 0, time.time()
-        print(f"{'model':8} {'what':52} {'found':>10}    {'expected':>10}")
-
-    def row(self, model, what, found, sign, expected):
-        good = {"<=": found <= expected, ">=": found >= expected, "=": found == expected}[sign]        # false for NaN
-        show = lambda v: f"{v:10}" if isinstance(v, int) else f"{v:10.2e}"
-        print(f"{model:8} {what:52} {show(found)} {sign:>2} {show(expected)}  {'' if good else 'MISSED '}{time.time() - self.begin:8.0f} s", flush=True)
-        self.missed += not good
-
-    def distances(self, model, what, single, double_, ours):
-        """The results of torch in float32 and float64, and of sdlora by the name of its set."""
-        d = distance(single, double_)
-        for which, x in ours.items():
-            self.row(model, f"{what}, {which}", distance(x, double_), "<=", MARGIN[which] * d)
-        return d
 
 
 # ---- models on disk -----------------------------------------------------------------------------------------------------------------------
@@ -266,9 +235,7 @@ class Sdlora:
 
     def run(self, *args, threads=True):
         more = ["--threads", str(torch.get_num_threads())] if threads else []
-        done = subprocess.run([self.program.resolve(), *map(str, args), *more], cwd=GOLDEN.parent, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"full.py: sdlora {args[0]}: {done.stderr}")
+        run(self.program, *args, *more)
 
     def dump(self, args, file):
         out = pathlib.Path(tempfile.mkdtemp(dir=self.scratch))
@@ -350,7 +317,7 @@ def compare_training(table, key, folder, sdlora, lora, data):
     def work(peers):
         encoded, weights = peers.encode(data / "1_boat/0.png"), peers.attach(lora)
         if sorted(names) != sorted(weights):
-            sys.exit(f"full.py: {key}: torch and sdlora train other modules")
+            fail(f"{key}: torch and sdlora train other modules")
         return encoded, {which: peers.train(weights, dump) for which, dump in dumps.items() if which == "ref64" or peers.dtype == torch.float64}
 
     (encoded32, single), (encoded64, exact) = both(folder, MODELS[key], work)
@@ -407,10 +374,10 @@ def main():
     args = parser.parse_args()
     make.SAMPLE_STEPS, make.CFG = STEPS, CFG
     with tempfile.TemporaryDirectory() as scratch:
-        scratch, table = pathlib.Path(scratch), Table()
+        scratch, table = pathlib.Path(scratch), Table("model", 8, 52, timed=True)
         for key in [args.only] if args.only else MODELS:
             compare(table, key, args.dir or scratch, Sdlora(args.sdlora, scratch), args.tokenizer)
-    sys.exit(f"{table.missed} missed" if table.missed else None)
+    table.end()
 
 
 if __name__ == "__main__":

@@ -8,16 +8,10 @@ spellings, with an alpha in the metadata and without. Each is loaded by sdlora a
 from the same noise; sdlora's own also as what `sdlora convert` makes of it: diffusers' file, and PEFT's folders, which PEFT itself loads. DIR is a checkout
 of kohya's sd-scripts: its networks/lora.py has to take sdlora's file whole, and to change both nets as sdlora does.
 
-Bounds. Let d be the distance of torch's own float32 run from its float64 run, which is what float32 rounding does to this net on its whole way. Distances are
-norms relative to that of the float64 result.
-    ref     (float)     at most 4 d from torch in float64: an honest float run is one more draw of the same rounding
-    ref64   (double)    at most 16 d / 2^29 from torch in float64: the same roundings, each 2^29 times smaller, on both sides now, and torch has plainer
-                        kernels for float64, with longer sums. No term is added for reading the file: F16 is widened to either type exactly, and so is
-                        the noise, which is drawn in float32. golden/f64.py keeps float32 out of torch's side
-    pictures            1 of 255: values that lie on the border of two bytes
-And a LoRA that does nothing would agree as well: it has to move the result by 100 d, and diffusers has to find as many modules as the file has.
+Bounds stand in golden/table.py. Noise is drawn in float32 and widened, which is exact; golden/f64.py keeps float32 out of torch's side. Of pictures, values that
+lie on the border of two bytes may differ, by 1 of 255. And diffusers has to find as many modules as the file has.
 """
-import argparse, contextlib, importlib, logging, pathlib, subprocess, sys, tempfile, types, warnings
+import argparse, contextlib, importlib, logging, pathlib, sys, tempfile, types, warnings
 
 import numpy as np
 import torch
@@ -36,41 +30,15 @@ from peft.utils import get_peft_model_state_dict
 from transformers import logging as transformers_logging
 
 from f64 import double
+from table import WORK, Table, distance, run
 
 diffusers_logging.disable_progress_bar()
 transformers_logging.disable_progress_bar()
 GOLDEN = pathlib.Path(__file__).resolve().parent
 MODEL = GOLDEN / "tiny-sd"
 STEPS, CFG, WIDTH, HEIGHT, FACTOR = 20, 3.0, 64, 96, 4
-MARGIN, MARGIN64, WORK = 4, 16 / 2 ** 29, 100          # see Bounds; 2^-29 is 2^-53 / 2^-24
 MODULES = dict(unet=["to_q", "to_k", "to_v", "to_out.0"], text_encoder=["q_proj", "k_proj", "v_proj", "out_proj"])        # of diffusers' training scripts
 PROMPTS = (GOLDEN / "demo/prompts.txt").read_text().splitlines()[:3]
-
-
-class Table:
-    """What was compared, what came out, what it may be."""
-    def __init__(self):
-        self.missed = 0
-        print(f"{'LoRA':22} {'what':44} {'found':>10}    {'expected':>10}")
-
-    def row(self, lora, what, found, sign, expected):
-        good = {"<=": found <= expected, ">=": found >= expected, "=": found == expected}[sign]        # false for NaN
-        show = lambda v: f"{v:10}" if isinstance(v, int) else f"{v:10.2e}"
-        print(f"{lora:22} {what:44} {show(found)} {sign:>2} {show(expected)}  {'' if good else 'MISSED'}", flush=True)
-        self.missed += not good
-
-    def distances(self, lora, what, single, double_, ours, ours64):
-        """The results of torch in float32 and float64, of sdlora in ref and ref64."""
-        d = distance(single, double_)
-        self.row(lora, f"{what}, ref64", distance(ours64, double_), "<=", MARGIN64 * d)
-        self.row(lora, f"{what}, ref", distance(ours, double_), "<=", MARGIN * d)
-        return d
-
-
-def distance(got, want):
-    if got.shape != want.shape:
-        sys.exit(f"interop.py: shapes {tuple(got.shape)} and {tuple(want.shape)}")
-    return ((got.double() - want).norm() / want.norm()).item()
 
 
 # ---- the peers ----------------------------------------------------------------------------------------------------------------------------
@@ -135,9 +103,7 @@ class Sdlora:
         (scratch / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
 
     def run(self, *args):
-        done = subprocess.run([self.program.resolve(), *map(str, args)], cwd=GOLDEN.parent, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"interop.py: sdlora {args[0]}: {done.stderr}")
+        run(self.program, *args)
 
     def train(self):
         """Two ranks, neither of them its alpha."""
@@ -188,12 +154,12 @@ def compare_diffusers(table, name, path, sdlora, plain, put=put_file):
         pipe.to(dtype)
         latents[dtype], pictures[dtype] = draw(pipe, dtype)
     table.row(name, f"modules that {'peft' if put is put_folder else 'diffusers'} has", modules(pipe.unet) + modules(pipe.text_encoder), "=", held(path))
-    drawn = {which: sdlora.draw(path, which) for which in ("ref", "ref64")}
+    drawn = {which: sdlora.draw(path, which) for which in ("ref64", "ref")}
     ours = {which: dump["vae.latent"] * pipe.vae.config.scaling_factor for which, (dump, _) in drawn.items()}
     table.row(name, "elements of the noise that differ", int((drawn["ref64"][0]["in.sample.noise"] != torch_noise()).sum()), "=", 0)
-    d = table.distances(name, f"latents after {STEPS} steps", latents[torch.float32], latents[torch.float64], ours["ref"], ours["ref64"])
+    d = table.distances(name, f"latents after {STEPS} steps", latents[torch.float32], latents[torch.float64], ours)
     table.row(name, "what the LoRA does to them", distance(plain, latents[torch.float64]), ">=", WORK * d)
-    for which in drawn:
+    for which in ("ref", "ref64"):
         difference = np.abs(drawn[which][1].astype(int) - pictures[torch.float64].astype(int))
         table.row(name, f"pictures, {which}, of 255", int(difference.max()), "<=", 1)
     return {which: dump for which, (dump, _) in drawn.items()}
@@ -234,8 +200,8 @@ def compare_kohya(table, kohya, file, dumps):
     table.row("sdlora, in kohya", "missing keys", len(keys.missing_keys), "=", 0)
     table.row("sdlora, in kohya", "unexpected keys", len(keys.unexpected_keys), "=", 0)
     ours = {which: torch.cat([dump["sample.0.uncond"], dump["sample.0.cond"]]) for which, dump in dumps.items()}
-    table.distances("sdlora, in kohya", "text states", hidden, hidden64, dumps["ref"]["text.hidden"], dumps["ref64"]["text.hidden"])
-    table.distances("sdlora, in kohya", "U-Net, first step", out, out64, ours["ref"], ours["ref64"])
+    table.distances("sdlora, in kohya", "text states", hidden, hidden64, {which: dump["text.hidden"] for which, dump in dumps.items()})
+    table.distances("sdlora, in kohya", "U-Net, first step", out, out64, ours)
 
 
 def main():
@@ -247,7 +213,7 @@ def main():
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
-        sdlora, table = Sdlora(args.sdlora, scratch), Table()
+        sdlora, table = Sdlora(args.sdlora, scratch), Table("LoRA", 22, 44)
         own = args.lora.resolve() if args.lora else sdlora.train()
         plain = draw(pipeline(torch.float64), torch.float64)[0]
         dumps = compare_diffusers(table, "sdlora", own, sdlora, plain)
@@ -260,7 +226,7 @@ def main():
             compare_kohya(table, import_kohya(args.kohya), own, dumps)
         else:
             print("kohya's networks/lora.py: skipped, no --kohya DIR")
-    sys.exit(f"{table.missed} missed" if table.missed else None)
+    table.end()
 
 
 if __name__ == "__main__":
