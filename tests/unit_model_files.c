@@ -498,6 +498,31 @@ static void test_padding(void **state)
     assert_true(model_config_named("sd21")->pad == 0 && model_config_named("sd15")->pad == 49407);
 }
 
+/* A folder's own tokenizer says what fills prompts up; one from elsewhere does not, though its folder's name begins like the model's. */
+static void test_padding_of_folder(void **state)
+{
+    static const struct { const char *tokenizer; int pad; } as[] = { { "sd21/tokenizer", -1 }, { "sd21", -1 }, { "sd21-words", 0 }, { "words", 0 } };
+    char folder[PATH_SIZE], path[PATH_SIZE], tokenizer[PATH_SIZE];
+    (void)state;
+    strcpy(folder, tmp_path("sd21"));
+    for (ConfigFile file = 0; file < CONFIGS; file++) {
+        char *text = model_config_text(model_config_named("sd21"), file);
+        assert_int_equal(path_join(path, folder, config_files[file]), 0);
+        path[path_name(path) - path] = 0;
+        assert_int_equal(dir_make(path), 0);
+        assert_int_equal(path_join(path, folder, config_files[file]), 0);
+        assert_true(text && file_write(path, text, strlen(text)) == 0);
+        free(text);
+    }
+    for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
+        strcpy(tokenizer, tmp_path(as[i].tokenizer));
+        ModelFiles *f = model_files_open(&(ModelSource){ .path = folder, .tokenizer = tokenizer });
+        if (!f) fail_msg("%s", err_text());
+        if (f->config.pad != as[i].pad) fail_msg("%s: padding %d, expected %d", as[i].tokenizer, f->config.pad, as[i].pad);
+        model_files_close(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -511,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_versions),
         cmocka_unit_test_setup_teardown(test_tokenizer_place, open_whole, close_whole),
         cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_padding_of_folder),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

@@ -10,7 +10,7 @@ typedef struct {
     SchedulerConfig scheduler;
     int             native_w, native_h;                 /* pixels: what it was trained at */
     int             pad;                                /* the token that fills a prompt up; -1: the tokenizer's own files say it */
-    char            tokenizer[4096];                    /* the folder of vocab.json and merges.txt; "": none */
+    char            tokenizer[PATH_SIZE];               /* the folder of vocab.json and merges.txt; "": none */
 } Checkpoint;
 
 /* Loads the model onto the set. 0, or -1 and err(): file, key, what was expected; nothing is left to close. */

@@ -3,24 +3,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A size, which has to be there: from 1 to most, more than any text encoder has. */
+static int size_of(Json *j, const char *key, int most)
+{
+    int size = json_need_int(j, key);
+    if (size < 1 || size > most) json_fail(j, key, "expected a number from 1 to %d, found %d", most, size);
+    return size;
+}
+
 int clip_config(ClipConfig *c, Json *j)
 {
-    *c = (ClipConfig){ .vocab = json_need_int(j, "vocab_size"),
-                       .width = json_need_int(j, "hidden_size"),
-                       .layers = json_need_int(j, "num_hidden_layers"),
-                       .heads = json_need_int(j, "num_attention_heads"),
-                       .hidden = json_need_int(j, "intermediate_size"),
-                       .length = json_need_int(j, "max_position_embeddings"),
+    *c = (ClipConfig){ .vocab = size_of(j, "vocab_size", 1 << 24),
+                       .width = size_of(j, "hidden_size", 1 << 16),
+                       .layers = size_of(j, "num_hidden_layers", 1 << 10),
+                       .heads = size_of(j, "num_attention_heads", 1 << 16),
+                       .hidden = size_of(j, "intermediate_size", 1 << 20),
+                       .length = size_of(j, "max_position_embeddings", 1 << 16),
                        .eps = json_double(j, "layer_norm_eps", 1e-5) };
     const char *act = json_string(j, "hidden_act", "quick_gelu");
     if (strcmp(act, "quick_gelu") == 0) c->act = ACT_QUICK_GELU;
     else if (strcmp(act, "gelu") == 0) c->act = ACT_GELU;
     else json_fail(j, "hidden_act", "expected quick_gelu or gelu, found %s", act);
-    if (c->vocab < 1 || c->width < 1 || c->layers < 1 || c->heads < 1 || c->hidden < 1 || c->length < 1) json_fail(j, "hidden_size", "sizes must be positive");
-    else if (c->vocab > 1 << 24 || c->width > 1 << 16 || c->layers > 1 << 10 || c->hidden > 1 << 20 || c->length > 1 << 16)
-        json_fail(j, "hidden_size", "sizes are larger than those of any text encoder: %d ids, %d wide, %d layers, %d hidden, %d tokens", c->vocab, c->width,
-                  c->layers, c->hidden, c->length);
-    else if (c->width % c->heads) json_fail(j, "num_attention_heads", "%d channels do not divide by %d heads", c->width, c->heads);
+    if (c->heads > 0 && c->width % c->heads) json_fail(j, "num_attention_heads", "%d channels cannot be divided among %d heads", c->width, c->heads);
     return json_close(j);
 }
 

@@ -87,7 +87,7 @@ static int check_pipeline(Json *j)
 /* Only our own models say native_size; the others were trained at sample_size latents, square. */
 static int native_size(ModelConfig *c, Json *j)
 {
-    int side = c->unet.sample * vae_factor(&c->vae), size[2] = { side, side }, step = model_config_step(c);
+    int side = c->unet.sample * vae_factor(&c->vae), size[2] = { side, side }, step = vae_factor(&c->vae) * unet_step(&c->unet);
     int n = json_ints(j, "native_size", size, 2);
     if (n == 1 || size[0] < 1 || size[1] < 1 || size[0] % step || size[1] % step)
         json_fail(j, "native_size", "expected width and height, multiples of %d, found %d numbers, %dx%d", step, n, size[0], size[1]);
@@ -131,8 +131,6 @@ static int read_all(ModelConfig *c, const ConfigTexts *from)
 
 int model_config_read(ModelConfig *c, const char *folder) { return read_all(c, &(ConfigTexts){ folder, NULL }); }
 int model_config_parse(ModelConfig *c, const char *const text[CONFIGS], const char *path) { return read_all(c, &(ConfigTexts){ path, text }); }
-
-int model_config_step(const ModelConfig *c) { return vae_factor(&c->vae) * unet_step(&c->unet); }
 
 /* ---- as files ---- */
 

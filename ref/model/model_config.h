@@ -43,7 +43,4 @@ char *model_config_text(const ModelConfig *config, ConfigFile file);
 
 /* Do the nets fit one another? 0, or -1 and err(), which begins with `where`. */
 int model_config_check(const ModelConfig *config, const char *where);
-
-/* Sides of pictures must be multiples of this: the VAE's factor times the U-Net's. */
-int model_config_step(const ModelConfig *config);
 #endif

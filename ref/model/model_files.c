@@ -329,12 +329,17 @@ static int find_tokenizer(char tokenizer[PATH_SIZE], const ModelSource *source)
     return 0;
 }
 
+static int is_inside(const char *path, const char *folder)
+{
+    const char *rest = after(path, folder);
+    return rest && (!*rest || *rest == '/' || rest[-1] == '/');
+}
+
 /* A folder's own tokenizer knows what fills a prompt up; another one may be of the other version. */
 static void find_pad(ModelConfig *c, const char *tokenizer, const ModelSource *source)
 {
     const char *named = model_config_name(c);
-    size_t      n = strlen(source->path);
-    if (is_dir(source->path) && named && strncmp(tokenizer, source->path, n)) c->pad = model_config_named(named)->pad;
+    if (is_dir(source->path) && named && !is_inside(tokenizer, source->path)) c->pad = model_config_named(named)->pad;
 }
 
 static int find_source(const ModelSource *source)

@@ -11,6 +11,7 @@
  * model_files_write the copy. Models that are not Stable Diffusion 1.x or 2.x are refused by name. */
 #ifndef MODEL_MODEL_FILES_H
 #define MODEL_MODEL_FILES_H
+#include "io/file.h"
 #include "model/ldm_names.h"
 #include "model/model_config.h"
 
@@ -32,7 +33,7 @@ typedef struct {
     const Safetensors *rest;                            /* of a single file: what belongs to no part, under its own names */
     int                ema;                             /* how many of rest are averaged copies */
     ModelConfig        config;
-    char               tokenizer[4096];                 /* the folder of vocab.json and merges.txt; "": none in the model */
+    char               tokenizer[PATH_SIZE];            /* the folder of vocab.json and merges.txt; "": none in the model */
 } ModelFiles;
 
 const char *model_part_name(ModelPart part);            /* "text encoder", ... */

@@ -156,7 +156,7 @@ static int write_single(const char *path, Type type, const ModelContent *c)
     char            *text[CONFIGS] = { NULL };
     Out              o = { 0 };
     int              status = pair ? 0 : err("%s: no memory", path), pairs = 0;
-    shape.openclip = c->config->clip.act == ACT_GELU;
+    shape.openclip = c->config->clip.act == ACT_GELU;   /* CLIP's own has the quick one */
     for (int i = 0; i < c->pairs && !status; i++) pair[pairs++] = c->pair[i];
     for (int i = 0; i < CONFIGS && !status && !model_config_name(c->config); i++) {
         text[i] = model_config_text(c->config, (ConfigFile)i);

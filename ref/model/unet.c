@@ -33,7 +33,7 @@ static void read_heads(Json *j, UnetConfig *c)
     if (n != 1 && n != c->levels) json_fail(j, key, "expected one number or %d, found %d", c->levels, n);
     for (int i = n; i < c->levels; i++) c->heads[i] = c->heads[0];
     for (int i = 0; i < c->levels; i++)
-        if (c->heads[i] < 1 || c->channels[i] % c->heads[i]) json_fail(j, key, "%d channels do not divide by %d heads", c->channels[i], c->heads[i]);
+        if (c->heads[i] < 1 || c->channels[i] % c->heads[i]) json_fail(j, key, "%d channels cannot be divided among %d heads", c->channels[i], c->heads[i]);
 }
 
 static void read_time(Json *j, UnetConfig *c)

@@ -10,9 +10,11 @@ int vae_config(VaeConfig *c, Json *j)
                       .post_quant = json_bool(j, "use_post_quant_conv", 1), .scaling = json_double(j, "scaling_factor", 0.18215) };
     c->levels = json_ints(j, "block_out_channels", c->channels, VAE_LEVELS);
     if (c->levels < 1) json_fail(j, "block_out_channels", "expected the channels of each level");
-    for (int i = 0; i < c->levels; i++)
-        if (c->groups < 1 || c->channels[i] < 1 || c->channels[i] > 1 << 16 || c->channels[i] % c->groups)
-            json_fail(j, "norm_num_groups", "%d groups do not divide %d channels, or these are more than 65536", c->groups, c->channels[i]);
+    for (int i = 0; i < c->levels; i++) {
+        if (c->channels[i] < 1 || c->channels[i] > 1 << 16) json_fail(j, "block_out_channels", "expected numbers from 1 to 65536, found %d", c->channels[i]);
+        if (c->groups < 1 || c->channels[i] % c->groups)
+            json_fail(j, "norm_num_groups", "%d channels cannot be divided into %d groups", c->channels[i], c->groups);
+    }
     if (c->layers < 1 || c->layers > VAE_LAYERS) json_fail(j, "layers_per_block", "expected a number from 1 to %d, found %d", VAE_LAYERS, c->layers);
     if (c->latent < 1 || c->latent > 64) json_fail(j, "latent_channels", "expected a number from 1 to 64, found %d", c->latent);
     if (json_int(j, "in_channels", 3) != 3 || json_int(j, "out_channels", 3) != 3) json_fail(j, "in_channels", "expected RGB pictures: 3 channels");
@@ -25,7 +27,7 @@ int vae_factor(const VaeConfig *c) { return 1 << (c->levels - 1); }
 
 /* ---- weights ---- */
 
-static const double eps = 1e-6;
+static const double eps = 1e-6;                         /* of every norm; the configuration does not say it */
 
 static void middle_open(Weights *w, VaeMiddle *m, const char *half, int c, const VaeConfig *config)
 {

@@ -42,7 +42,7 @@ int params_commit(Params *p);                           /* allocates the block, 
 
 Tensor params_weight(const Params *p, int index);       /* its view (o,k,k,i) of work */
 Tensor params_grad(const Params *p, int index);
-int    params_set(Params *p, int index, const double *value);       /* value (o,k,k,i): into w and work */
+int    params_set(Params *p, int index, const double *value);       /* value (o,k,k,i): into w and work. 0, or -1 and err(), as all below */
 int    params_get(const Params *p, int index, double *value);       /* from w */
 
 int params_clear(Params *p);                            /* gradients, their sum of squares and the bad flag = 0 */
