@@ -2,8 +2,9 @@
  *
  *   oom [STRIDE]        about every STRIDE-th allocation (default 101); every call that writes or reads with STRIDE 1, else some
  *
- * A short training run and a short sampling run, in a folder that holds what earlier ones have left. A run ends with status 1 and one line on stderr that says
- * why, all that was there before is there still, whole, and no PATH.part is left; or it ends well, with the same bytes as ever: then it could do without.
+ * A short training run, a short sampling run and LoRAs converted to other layouts, in a folder that holds what earlier runs have left. A run ends with status
+ * 1 and one line on stderr that says why, all that was there before is there still, whole, and no PATH.part is left; or it ends well, with the same bytes as
+ * ever: then it could do without.
  *
  * Allocations are many, most of them while nothing is open: there the run is forked, and only the child's call fails. With a file open, whose place both
  * would share, the run is begun anew for each. */
@@ -27,15 +28,22 @@
 enum { MOST = 1 << 20, SECONDS = 60 };
 
 typedef struct {
-    const char *name, *options, *file[2];               /* what it writes that can be compared */
+    const char *name, *options;
+    const char *changes;                                /* of the options: with 2 in place of the 1 at its end other results come out */
+    const char *file[2];                                /* what it writes that can be compared */
+    int         denser;                                 /* so many times as many allocations fail: it has few */
 } Job;
 
 static const Job jobs[] = {
     { "train", "train --quiet --overwrite --seed 1 --max_train_steps 1 --network_dim 1 --save_state --logging_dir logs --train_data_dir ../data "
-               "--output_dir out",
-      { "out/lora.safetensors", "out/lora-state/state.safetensors" } },
-    { "sample", "sample --prompt x --steps 1 --seed 1 --width 16 --height 16 --lora ../lora.safetensors --output_dir out --grid out/grid.png",
-      { "out/00000.png", "out/grid.png" } },
+               "--output_dir out --model MODEL", "--seed 1",
+      { "out/lora.safetensors", "out/lora-state/state.safetensors" }, 1 },
+    { "sample", "sample --prompt x --steps 1 --seed 1 --width 16 --height 16 --lora ../lora-1.safetensors --output_dir out --grid out/grid.png --model MODEL",
+      "--seed 1", { "out/00000.png", "out/grid.png" }, 1 },
+    { "convert to PEFT's folders", "convert ../lora-1.safetensors out --to peft", "lora-1",
+      { "out/unet/adapter_model.safetensors", "out/unet/adapter_config.json" }, 8 },
+    { "convert to cloneofsimo's layout", "convert ../places-1.safetensors out.safetensors --to cloneofsimo", "places-1",
+      { "out.safetensors", "out.safetensors" }, 101 },
 };
 enum { JOBS = sizeof jobs / sizeof *jobs };
 
@@ -109,8 +117,9 @@ static int parts_in(const char *folder)
 
 static int run_here(void)
 {
-    char line[PATH_SIZE + 1024], room[4096], *words[JOB_WORDS];
-    snprintf(line, sizeof line, "sdlora %.1000s --model %s", job->options, model);
+    char        line[PATH_SIZE + 1024], room[4096], *words[JOB_WORDS];
+    const char *with = strstr(job->options, "MODEL");   /* at their end, if at all */
+    snprintf(line, sizeof line, "sdlora %.*s%s", with ? (int)(with - job->options) : 1000, job->options, with ? model : "");
     int status = sdlora_main(job_words(words, room, line), words);
     fflush(NULL);
     return status;
@@ -234,7 +243,7 @@ static int branch(int n)
     if (n == 1) files = open_files();
     if (in_child) return 0;
     shared->calls = n;
-    if (!is_chosen(n, stride)) return 0;
+    if (!is_chosen(n, (stride + job->denser - 1) / job->denser)) return 0;
     if (open_files() > files) return shared->left[n] = 1, 0;
     fresh("branch", "run");
     pid_t child = begin("branch", said);
@@ -272,7 +281,8 @@ static int count(int n) { return shared->calls = n, 0; }
 
 static void test_calls(const char *what, Fault kind, int number, int goes_on)
 {
-    int every = stride == 1 ? 1 : kind == FAULT_READ ? 9 : 3, failed = 0;
+    int every = (stride == 1 ? 1 : kind == FAULT_READ ? 9 : 3) / job->denser, failed = 0;
+    if (every < 1) every = 1;
     fresh("run", "before");
     JOB_CHECK(run("run", kind, count) == 0);
     int calls = shared->calls;
@@ -300,15 +310,15 @@ static void test_limit(void)
 
 /* ---- what is there at first ---- */
 
-/* Results of another seed, those of the job, and they differ. */
+/* Results of other options, those of the job, and they differ. */
 static void prepare(void)
 {
-    char       other[1024], *seed;
+    char       other[1024], *at;
     const Job *now = job;
     Job        before = *job;
     before.options = strcpy(other, now->options);
-    JOB_CHECK((seed = strstr(other, "--seed 1")));
-    seed[7] = '2';
+    JOB_CHECK((at = strstr(other, job->changes)));
+    at[strlen(job->changes) - 1] = '2';
     if (is_dir(tmp_path("before"))) tmp_remove(tmp_path("before")), tmp_remove(tmp_path("good"));
     JOB_CHECK(dir_make(tmp_path("before")) == 0);
     job = &before;
@@ -316,7 +326,18 @@ static void prepare(void)
     job = now;
     copy_tree(tmp_path("good"), tmp_path("before"));
     JOB_CHECK(run("good", FAULT_NONE, NULL) == 0);
-    for (int i = 0; i < 2; i++) JOB_CHECK(!is_like("before", "good", job->file[i]));
+    JOB_CHECK(!is_like("before", "good", job->file[0]));
+}
+
+/* What the later jobs read: the LoRAs of both training runs; one with numbers for names, and another with other numbers in it. */
+static void keep_loras(void)
+{
+    Safetensors *s = safetensors_open("golden/words/cloneofsimo.safetensors");
+    JOB_CHECK(link(place("good", jobs[0].file[0]), tmp_path("lora-1.safetensors")) == 0);
+    JOB_CHECK(link(place("before", jobs[0].file[0]), tmp_path("lora-2.safetensors")) == 0);
+    JOB_CHECK(s && safetensors_write(tmp_path("places-1.safetensors"), s->entry, s->count, s->pair, s->pairs) == 0);
+    JOB_CHECK(safetensors_write_as(tmp_path("places-2.safetensors"), T_BF16, s->entry, s->count, s->pair, s->pairs) == 0);
+    safetensors_close(s);
 }
 
 /* A process that has threads must not fork and go on: begins anew, for libgomp reads its settings when it is loaded. */
@@ -341,7 +362,7 @@ int main(int argc, char **argv)
     for (int k = 0; k < JOBS; k++) {
         job = &jobs[k];
         prepare();
-        if (k == 0) JOB_CHECK(link(place("good", job->file[0]), tmp_path("lora.safetensors")) == 0);
+        if (k == 0) keep_loras();
         test_memory();
         test_calls("the disk is full", FAULT_WRITE, ENOSPC, 1);
         test_calls("writing fails once", FAULT_WRITE, EIO, 0);
