@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,28 @@ void *file_read(const char *path, size_t limit, size_t *size)
     else data = read_grow(fd, path, st.st_size > 0 ? (size_t)st.st_size : 4096, limit, size);
     close(fd);
     return data;
+}
+
+void *file_map(const char *path, size_t *size)
+{
+    struct stat st;
+    void       *map = NULL;
+    int         fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return err("%s: %s", path, strerror(errno)), NULL;
+    if (fstat(fd, &st) < 0) err("%s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode)) err("%s: not a file", path);
+    else if (st.st_size == 0) err("%s: the file is empty", path);
+    else {
+        map = mmap(NULL, *size = (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) err("%s: cannot be mapped: %s", path, strerror(errno)), map = NULL;
+    }
+    close(fd);
+    return map;
+}
+
+void file_unmap(void *map, size_t size)
+{
+    if (map) munmap(map, size);
 }
 
 /* ---- out ---- */

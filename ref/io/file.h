@@ -12,6 +12,10 @@ enum { PATH_SIZE = 4096 };                              /* a buffer that holds a
 /* The whole file, malloc'd, with a 0 after its last byte. size may be NULL. NULL and err(): cannot be read, or longer than `limit` bytes. */
 void *file_read(const char *path, size_t limit, size_t *size);
 
+/* The whole file in memory that may only be read; its pages are read as they are touched. NULL and err(): cannot be read, no file, or empty. */
+void *file_map(const char *path, size_t *size);
+void  file_unmap(void *map, size_t size);               /* map may be NULL */
+
 /* A file being written. Failures latch: put may be called on, and commit reports the first. */
 typedef struct FileOut FileOut;
 FileOut *file_create(const char *path);                 /* NULL and err() */

@@ -1,5 +1,6 @@
 #include "io/pickle.h"
 #include "base/err.h"
+#include "io/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,17 +172,10 @@ static int push_bool(Machine *m, int value)
 
 /* ---- names ---- */
 
-static int is_printable(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (text[i] < ' ' || text[i] == 127) return 0;
-    return 1;
-}
-
 static int push_global(Machine *m, const char *module, size_t module_size, const char *text, size_t text_size)
 {
     char full[256];
-    if (module_size + text_size + 2 > sizeof full || !is_printable(module, module_size) || !is_printable(text, text_size)) return damaged(m);
+    if (module_size + text_size + 2 > sizeof full || !utf8_printable(module, module_size) || !utf8_printable(text, text_size)) return damaged(m);
     memcpy(full, module, module_size), full[module_size] = '.';
     memcpy(full + module_size + 1, text, text_size), full[module_size + 1 + text_size] = 0;
     for (const char *const *a = m->allowed; *a; a++) {

@@ -5,14 +5,12 @@
 #include "io/utf8.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian and used in place");
@@ -42,13 +40,7 @@ typedef struct {
 
 /* ---- reading ---- */
 
-/* A name goes into messages: nothing that would break their line. */
-static int is_printable(const char *name)
-{
-    for (; *name; name++)
-        if ((unsigned char)*name < ' ' || *name == 127) return 0;
-    return 1;
-}
+static int is_printable(const char *name) { return utf8_printable(name, strlen(name)); }
 
 /* A whole number that a double holds exactly. */
 static int as_int64(const cJSON *item, int64_t *value)
@@ -112,6 +104,14 @@ static int parse_metadata(Mapped *m, const cJSON *item)
 
 static int by_name(const void *a, const void *b) { return strcmp(((const SafetensorsEntry *)a)->name, ((const SafetensorsEntry *)b)->name); }
 
+const char *safetensors_sort(SafetensorsEntry *entry, int count)
+{
+    if (count) qsort(entry, (size_t)count, sizeof *entry, by_name);
+    for (int i = 1; i < count; i++)
+        if (strcmp(entry[i].name, entry[i - 1].name) == 0) return entry[i].name;
+    return NULL;
+}
+
 static int by_place(const void *a, const void *b)
 {
     const SafetensorsEntry *x = a, *y = b;
@@ -119,7 +119,7 @@ static int by_place(const void *a, const void *b)
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;                  /* an empty tensor before what begins at the same place */
 }
 
-/* Sorted by place, each tensor begins where the last one ended, and the last ends with the file. Then sorted by name, neighbours differ. */
+/* Sorted by place, each tensor begins where the last one ended, and the last ends with the file. No name is there twice. */
 static int check_entries(Mapped *m)
 {
     const char *at = m->s.data, *end = at + m->s.bytes;
@@ -131,10 +131,8 @@ static int check_entries(Mapped *m)
         at += e->bytes;
     }
     if (at != end) return err("%s: %zu bytes at the end belong to no tensor", m->path, (size_t)(end - at));
-    qsort(m->entry, (size_t)m->s.count, sizeof *m->entry, by_name);
-    for (int i = 1; i < m->s.count; i++)
-        if (strcmp(m->entry[i].name, m->entry[i - 1].name) == 0) return err("%s: %s: there twice", m->path, m->entry[i].name);
-    return 0;
+    const char *twice = safetensors_sort(m->entry, m->s.count);
+    return twice ? err("%s: %s: there twice", m->path, twice) : 0;
 }
 
 static int parse_header(Mapped *m)
@@ -166,29 +164,12 @@ static int parse_header(Mapped *m)
     return check_entries(m);
 }
 
-static int map_file(Mapped *m)
-{
-    struct stat st;
-    int fd = open(m->path, O_RDONLY | O_CLOEXEC), result = 0;
-    if (fd < 0) return err("%s: %s", m->path, strerror(errno));
-    if (fstat(fd, &st) < 0) result = err("%s: %s", m->path, strerror(errno));
-    else if (!S_ISREG(st.st_mode)) result = err("%s: not a file", m->path);
-    else if (st.st_size == 0) result = err("%s: the file is empty", m->path);
-    else {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) result = err("%s: cannot be mapped: %s", m->path, strerror(errno));
-        else m->map = map, m->size = (size_t)st.st_size;
-    }
-    close(fd);
-    return result;
-}
-
 Safetensors *safetensors_open(const char *path)
 {
     Mapped *m = calloc(1, sizeof *m);
     if (!m || !(m->path = strdup(path))) return err("%s: no memory", path), free(m), NULL;
     m->s.path = m->path;
-    if (map_file(m) < 0 || parse_header(m) < 0) return safetensors_close(&m->s), NULL;
+    if (!(m->map = file_map(path, &m->size)) || parse_header(m) < 0) return safetensors_close(&m->s), NULL;
     return &m->s;
 }
 
@@ -196,7 +177,7 @@ void safetensors_close(Safetensors *s)
 {
     Mapped *m = (Mapped *)s;
     if (!m) return;
-    if (m->map) munmap(m->map, m->size);
+    file_unmap(m->map, m->size);
     cJSON_Delete(m->json);
     free(m->entry);
     free(m->pair);
@@ -276,8 +257,8 @@ static SafetensorsEntry *layout(const SafetensorsEntry *entry, int count, Type a
         for (int d = 0; d < e[i].rank; d++) e[i].count *= (size_t)e[i].shape[d];
         e[i].bytes = e[i].count * dtypes[k].size;
     }
-    qsort(e, (size_t)count, sizeof *e, by_name);
-    for (int i = 1; i < count; i++) CHECK(strcmp(e[i].name, e[i - 1].name) != 0, "tensor %s is there twice", e[i].name);
+    const char *twice = safetensors_sort(e, count);
+    CHECK(!twice, "tensor %s is there twice", twice);
     qsort(e, (size_t)count, sizeof *e, by_layout);
     return e;
 }

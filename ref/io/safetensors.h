@@ -40,6 +40,9 @@ void         safetensors_close(Safetensors *s);         /* s may be NULL */
 const SafetensorsEntry *safetensors_find(const Safetensors *s, const char *name);   /* NULL: no such tensor, no err() */
 const char             *safetensors_meta(const Safetensors *s, const char *key);    /* NULL: no such key, no err() */
 
+/* Sorts entries as a Safetensors has them. NULL, or a name that is there twice. */
+const char *safetensors_sort(SafetensorsEntry *entry, int count);
+
 /* dst[0..e->count) = the tensor in `type`, each element rounded once; its pages are then given back to the system. -1 and err(): e->type is T_COUNT. */
 int safetensors_read(const Safetensors *s, const SafetensorsEntry *e, Type type, void *dst);
 

@@ -1,15 +1,14 @@
 #include "io/torch_file.h"
 #include "base/err.h"
 #include "io/crc32.h"
+#include "io/file.h"
 #include "io/pickle.h"
+#include "io/utf8.h"
 #include "io/zip.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DEPTH_LIMIT = 16, VISIT_LIMIT = 1 << 20, NAME_LIMIT = 512, MOST_STORAGES = 1 << 20 };
@@ -227,15 +226,12 @@ static int walk(TorchFile *t, const PickleValue *v, char *name, size_t used, int
         else if (is_dict && key->kind != PICKLE_INT) continue;
         else n = snprintf(name + used, NAME_LIMIT - used, "%s%lld", used ? "." : "", is_dict ? (long long)key->number : (long long)i);
         if (n < 0 || (size_t)n >= NAME_LIMIT - used) return err("%s: the name of a tensor is longer than %d bytes", t->path, NAME_LIMIT);
-        for (const char *c = name + used; *c; c++)
-            if ((unsigned char)*c < ' ' || *c == 127) return err("%s: the name of a tensor holds a control character", t->path);
+        if (!utf8_printable(name + used, (size_t)n)) return err("%s: the name of a tensor holds a control character", t->path);
         if (walk(t, value, name, used + (size_t)n, depth + 1)) return -1;
     }
     name[used] = 0;
     return 0;
 }
-
-static int by_name(const void *a, const void *b) { return strcmp(((const SafetensorsEntry *)a)->name, ((const SafetensorsEntry *)b)->name); }
 
 /* The texts of the outermost dict are the metadata. */
 static int collect_texts(TorchFile *t, const PickleValue *root)
@@ -255,9 +251,8 @@ static int collect_tensors(TorchFile *t)
     const PickleValue *root = pickle_root(t->pickle), *inner = pickle_get(root, "state_dict");
     if (inner && inner->kind != PICKLE_DICT && inner->kind != PICKLE_CALL) inner = NULL;
     if (walk(t, inner ? inner : root, name, 0, 0)) return -1;
-    if (t->s.count) qsort(t->entry, (size_t)t->s.count, sizeof *t->entry, by_name);
-    for (int i = 1; i < t->s.count; i++)
-        if (strcmp(t->entry[i - 1].name, t->entry[i].name) == 0) return err("%s: %s: there twice", t->path, t->entry[i].name);
+    const char *twice = safetensors_sort(t->entry, t->s.count);
+    if (twice) return err("%s: %s: there twice", t->path, twice);
     t->s.entry = t->entry;
     return collect_texts(t, root);
 }
@@ -415,17 +410,10 @@ TorchFile *torch_file_read(const void *data, size_t size, const char *path)
 
 TorchFile *torch_file_open(const char *path)
 {
-    struct stat st;
-    TorchFile  *t = new_file(path);
-    int         fd = t ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    TorchFile *t = new_file(path);
     if (!t) return NULL;
-    int known = fd >= 0 && fstat(fd, &st) == 0;
-    t->map = known && st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (!known || t->map == MAP_FAILED) err("%s: %s", path, strerror(errno)), t->map = NULL;
-    else if (!t->map) err("%s: the file is empty", path);
-    if (fd >= 0) close(fd);
-    if (!t->map) return torch_file_close(t), NULL;
-    t->data = t->map, t->size = (size_t)st.st_size;
+    if (!(t->map = file_map(path, &t->size))) return torch_file_close(t), NULL;
+    t->data = t->map;
     return finish(t);
 }
 
@@ -442,7 +430,7 @@ void torch_file_close(TorchFile *t)
     free(t->storage);
     pickle_close(t->pickle);
     zip_close(t->zip);
-    if (t->map) munmap(t->map, t->size);
+    file_unmap(t->map, t->size);
     free(t->path);
     free(t);
 }

@@ -34,3 +34,10 @@ int utf8_valid(const char *s, size_t size)
         if (utf8_next(&s, end) < 0) return 0;
     return 1;
 }
+
+int utf8_printable(const char *s, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)s[i] < ' ' || s[i] == 127) return 0;
+    return 1;
+}

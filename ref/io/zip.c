@@ -1,5 +1,6 @@
 #include "io/zip.h"
 #include "base/err.h"
+#include "io/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,8 +91,7 @@ static size_t read_member(Archive *a, ZipMember *m, const uint8_t *central, size
     size_t name_size = u16(central + 28), extra = u16(central + 30), whole = CENTRAL_SIZE + name_size + extra + u16(central + 32);
     if (whole > left || name_size == 0 || name_size > MOST_NAME) return err("%s: ZIP: the directory is damaged", a->path), 0;
     const uint8_t *text = central + CENTRAL_SIZE;
-    for (size_t i = 0; i < name_size; i++)
-        if (text[i] < ' ' || text[i] == 127) return err("%s: ZIP: the name of a member holds a control character", a->path), 0;
+    if (!utf8_printable((const char *)text, name_size)) return err("%s: ZIP: the name of a member holds a control character", a->path), 0;
     char *name = malloc(name_size + 1);
     if (!name) return err("%s: no memory", a->path), 0;
     memcpy(name, text, name_size), name[name_size] = 0;

@@ -46,16 +46,12 @@ static int collect(Collected *c, const char *text, const SafetensorsEntry *e)
     return 0;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const SafetensorsEntry *)a)->name, ((const SafetensorsEntry *)b)->name); }
-
 /* From here on it is to be read as a file. */
 static int collected(Collected *c)
 {
     c->s.path = c->path, c->s.entry = c->entry;
-    if (c->s.count) qsort(c->entry, (size_t)c->s.count, sizeof *c->entry, by_name);
-    for (int i = 1; i < c->s.count; i++)
-        if (strcmp(c->entry[i - 1].name, c->entry[i].name) == 0) return err("%s: %s: there twice, under two names or in two files", c->path, c->entry[i].name);
-    return 0;
+    const char *twice = safetensors_sort(c->entry, c->s.count);
+    return twice ? err("%s: %s: there twice, under two names or in two files", c->path, twice) : 0;
 }
 
 static void collected_free(Collected *c)
