@@ -1,5 +1,4 @@
 #include "base/torch_rng.h"
-#include "base/err.h"
 #include <math.h>
 #include <string.h>
 
@@ -113,16 +112,4 @@ void torch_rng_normal(TorchRng *rng, float *out, size_t n)
     out += n - 16;
     for (int i = 0; i < 16; i++) out[i] = uniform24(rng);
     normal_block(out);
-}
-
-void torch_rng_uniform(TorchRng *rng, float *out, size_t n, float low, float high)
-{
-    float range = high - low;
-    for (size_t i = 0; i < n; i++) out[i] = fmaf(uniform24(rng), range, low);
-}
-
-void torch_rng_int(TorchRng *rng, int64_t *out, size_t n, int64_t low, int64_t high)
-{
-    CHECK(low < high && high - low < 1 << 28, "integers from %lld to %lld", (long long)low, (long long)high);
-    for (size_t i = 0; i < n; i++) out[i] = low + next32(rng) % (high - low);
 }
