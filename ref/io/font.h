@@ -1,6 +1,6 @@
 /* font.h - a small proportional font for labels on pictures: stb_easy_font's letters, drawn with square pixels.
  *
- * Text is `length` bytes; what is not printable ASCII is shown as '?', one a character of UTF-8. */
+ * Text is `length` bytes; what is not printable ASCII is shown as '?', one for each character of UTF-8. */
 #ifndef IO_FONT_H
 #define IO_FONT_H
 #include "io/image.h"

@@ -1,8 +1,8 @@
 /* image.h - 8-bit RGB pictures: from PNG, JPEG, BMP and, where libwebp was there to build with, WebP; to PNG.
  *
  * What is read is the picture as a viewer shows it: turned as its EXIF orientation says (io/exif.h), grey as RGB, palettes looked up, 16 bits cut to their
- * upper 8, CMYK and YCCK as Adobe's programs write them, transparency composed on a colour c: c' = (a p + (255 - a) c)/255, rounded. What is not read is
- * refused by its name, whatever the file is called. */
+ * upper 8, CMYK and YCCK as Adobe's programs write them, transparency composed on a colour c: c' = (a p + (255 - a) c)/255, rounded. Other
+ * formats are refused, each by its name, whatever the file is called. */
 #ifndef IO_IMAGE_H
 #define IO_IMAGE_H
 #include <stddef.h>

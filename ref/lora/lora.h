@@ -33,10 +33,11 @@ typedef struct {
     int         text_group, unet_group;                 /* learning-rate groups; -1: no such modules */
 } Lora;
 
-/* Puts adapters on the model's layers, all 0. They stay until lora_detach, which must come before checkpoint_close. 0, or -1 and err(). */
+/* Puts adapters on the model's layers, all 0. They stay until lora_detach, which must come before checkpoint_close. 0, or -1 and err(), and then there is
+ * nothing to detach. */
 int  lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules);
 void lora_detach(Lora *lora);
-int  lora_init(Lora *lora, uint64_t seed);              /* A random, B 0 */
+int  lora_init(Lora *lora, uint64_t seed);              /* A random, B as it is: 0. 0, or -1 and err() */
 
 /* Takes the numbers from a LoRA file of any layout (lora/file.h); ranks, alphas and modules must be the same. On -1 and err() nothing has changed. */
 int lora_load(Lora *lora, const char *path);

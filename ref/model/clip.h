@@ -27,6 +27,8 @@ typedef struct {
 } Clip;
 
 int  clip_config(ClipConfig *config, Json *j);          /* from text_encoder/config.json. j is closed. 0, or -1 and err() */
+
+/* Describes the layers; their numbers are weights_load's (nn/weights.h). 0, or -1 and err(); to be closed either way. */
 int  clip_open(Clip *clip, const ClipConfig *config, Set *set);
 void clip_close(Clip *clip);
 

@@ -3,7 +3,7 @@
 #define MODEL_FOREIGN_H
 #include "io/safetensors.h"
 
-/* "an SDXL model" and the like; NULL: nothing foreign is seen. */
+/* "a Stable Diffusion XL model" and the like; NULL: nothing foreign is seen. */
 const char *foreign_file(const Safetensors *file);
 const char *foreign_pipeline(const char *class_name);   /* of model_index.json */
 

@@ -44,6 +44,8 @@ typedef struct {
 } Unet;
 
 int  unet_config(UnetConfig *config, Json *j);          /* from unet/config.json. j is closed. 0, or -1 and err() */
+
+/* Describes the layers; their numbers are weights_load's (nn/weights.h). 0, or -1 and err(); to be closed either way. */
 int  unet_open(Unet *unet, const UnetConfig *config, Set *set);
 void unet_close(Unet *unet);
 

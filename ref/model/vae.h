@@ -43,6 +43,8 @@ typedef struct {
 } Vae;
 
 int  vae_config(VaeConfig *config, Json *j);            /* from vae/config.json. j is closed. 0, or -1 and err() */
+
+/* Describes the layers; their numbers are weights_load's (nn/weights.h). 0, or -1 and err(); to be closed either way. */
 int  vae_open(Vae *vae, const VaeConfig *config, Set *set);
 void vae_close(Vae *vae);
 int  vae_factor(const VaeConfig *config);               /* pixels a latent: 2^(levels-1) */

@@ -38,7 +38,7 @@ void params_close(Params *p);
 
 /* The index of a new parameter, or -1 and err(). group: the last one's or the next. */
 int params_add(Params *p, const char *name, int o, int k, int i, int group);
-int params_commit(Params *p);                           /* allocates the block, all 0. 0, or -1 and err() */
+int params_commit(Params *p);                           /* allocates the block, all 0. 0, or -1 and err(); to be closed either way */
 
 Tensor params_weight(const Params *p, int index);       /* its view (o,k,k,i) of work */
 Tensor params_grad(const Params *p, int index);

@@ -183,6 +183,7 @@ static void settle(Tape *t, Var *y)
 Node *tape_record(Tape *t, void (*back)(Tape *, Node *), Var *y, Var *const *x, int n, int trainable)
 {
     int needs = trainable;
+    CHECK(n <= NODE_INPUTS, "%d inputs", n);
     for (int i = 0; i < n; i++) needs |= x[i] && x[i]->needs_grad;
     if (t->mode == TAPE_INFER || t->failed) return NULL;
     if (!needs) return settle(t, y), NULL;
@@ -266,7 +267,7 @@ static void unit_back(Tape *t, Node *node)
 }
 
 /* Runs the unit, keeps nothing of it but y, and leaves one node that runs it again. */
-static void run_and_forget(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+static void run_and_forget(Tape *t, TapeUnit *fn, const void *self, Var *const in[NODE_INPUTS], Var *y)
 {
     size_t mark = arena_mark(&t->arena);
     int    recording = t->recording;
@@ -274,17 +275,17 @@ static void run_and_forget(Tape *t, TapeUnit *fn, const void *self, Var *const i
     fn(t, self, in, y);
     t->recording = recording;
     arena_reset(&t->arena, mark);
-    Node *node = tape_record(t, unit_back, y, in, 3, y->needs_grad);
+    Node *node = tape_record(t, unit_back, y, in, NODE_INPUTS, y->needs_grad);
     if (node) node->unit = fn, node->self = self;
 }
 
-void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[NODE_INPUTS], Var *y)
 {
     if (t->mode == TAPE_TRAIN || t->mode == TAPE_CHECKPOINT_FF) fn(t, self, in, y);
     else run_and_forget(t, fn, self, in, y);
 }
 
-void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y)
+void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[NODE_INPUTS], Var *y)
 {
     if (t->mode == TAPE_CHECKPOINT_FF) run_and_forget(t, fn, self, in, y);
     else fn(t, self, in, y);

@@ -40,6 +40,8 @@ struct Var {
 
 typedef void TapeUnit(Tape *t, const void *self, Var *const *in, Var *y);
 
+enum { NODE_INPUTS = 3 };                               /* most Vars that one is computed from */
+
 /* back adds to the gradients of x what follows from the gradient of y. self is the layer, or the block that a unit runs, whose function left the node. */
 struct Node {
     void      (*back)(Tape *, Node *);
@@ -47,7 +49,7 @@ struct Node {
     const void *self;
     Op          op;
     OpPlace     at;
-    Var        *y, *x[6];
+    Var        *y, *x[NODE_INPUTS];                     /* x: NULL where there are fewer */
     size_t      mark;                                   /* bottom of the arena behind this node's outputs: what lies above is free by then */
 };
 
@@ -69,7 +71,7 @@ struct Tape {
 };
 
 int  tape_open(Tape *t, Set *set, size_t bytes);        /* reserves bytes of the set's memory; 0: none yet. 0, or -1 and err() */
-int  tape_reserve(Tape *t, size_t bytes);               /* so much at least; what was there is gone where it had less. 0, or -1 and err() */
+int  tape_reserve(Tape *t, size_t bytes);               /* at least so many bytes; where it had fewer, what was in it is gone. 0, or -1 and err() */
 void tape_close(Tape *t);
 const char *tape_mode_name(TapeMode mode);              /* "without gradient checkpointing", ... */
 void tape_reset(Tape *t, TapeMode mode);                /* forgets everything */
@@ -91,19 +93,20 @@ void tape_module(Tape *t, const char *module);          /* and of this module of
 void   tape_run(Tape *t, Op op);                        /* gives scratch and runs it */
 Tensor tape_temp(Tape *t, Type type, int n, int h, int w, int c);   /* bottom memory, gone at the next reset to a mark */
 
-/* What was made since the mark is not read again on the way forward: it is given back at once, but where the way back will want it. */
+/* tape_drop: what was made since the mark is not read again on the way forward, and is given back at once, unless the way back will want it. */
 size_t tape_mark(const Tape *t);
 void   tape_drop(Tape *t, size_t mark);
 
-/* y was computed from x[0..n) (NULLs allowed); trainable: by something that is. Sets y->needs_grad and, when recording, returns a node to fill, else NULL. */
+/* y was computed from x[0..n), n <= NODE_INPUTS, NULLs allowed; trainable: by something that is. Sets y->needs_grad and, when recording, returns a node to
+ * fill, else NULL. */
 Node *tape_record(Tape *t, void (*back)(Tape *, Node *), Var *y, Var *const *x, int n, int trainable);
 
 Tensor tape_dy(Tape *t, const Var *y);                  /* the gradient of y, complete */
 Tensor tape_grad(Tape *t, Var *x, int *acc);            /* where to write the gradient of x, and whether to add; a throw-away where x needs none */
 
-/* Runs fn(t, self, in, y), a block of a model, y allocated by the caller, as the mode wants it. in: up to 3 Vars, unused NULL. */
-void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y);
-void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[3], Var *y);          /* the part of a unit that TAPE_CHECKPOINT_FF is about */
+/* Runs fn(t, self, in, y), a block of a model, y allocated by the caller, as the mode wants it. in: unused ones NULL. */
+void tape_unit(Tape *t, TapeUnit *fn, const void *self, Var *const in[NODE_INPUTS], Var *y);
+void tape_feed_forward(Tape *t, TapeUnit *fn, const void *self, Var *const in[NODE_INPUTS], Var *y);   /* the part that TAPE_CHECKPOINT_FF is about */
 
 /* After a loss has filled the first gradient. Values are used up as it goes: download what is wanted of them before. */
 int tape_backward(Tape *t);

@@ -41,7 +41,7 @@ void weights_close(Weights *w)
 
 /* ---- describing ---- */
 
-/* Memory of the set: of the first block with room, for where untouched pages cost, holes do. A large tensor has a block of its own. */
+/* Memory of the set, from the first block with room: where memory costs even untouched, holes would be waste. A large tensor has a block of its own. */
 static void *take(Weights *w, size_t bytes)
 {
     struct WeightBlock *b = w->blocks;

@@ -3,7 +3,7 @@
  * A model's constructor calls the functions below for each of its layers; they set the layers' shapes and note where each tensor of a file belongs. Then
  * weights_load fills them from a file, and refuses what is missing or misshapen; a file may hold more. Views stay valid until weights_close.
  * Matrices, kernels and tables that a file has in f16 or bf16 stay so in memory (ops.h, Weight), where all parts of a layer do; biases and norms are of type
- * act. Memory is taken as for act, which costs nothing: pages that are not touched are not there.
+ * act. Room is taken as if all were of type act, which costs nothing: a page that is never touched takes no memory.
  * Failures of the description (no memory) latch, and weights_load reports them. */
 #ifndef NN_WEIGHTS_H
 #define NN_WEIGHTS_H
