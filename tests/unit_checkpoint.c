@@ -3,6 +3,8 @@
 #include "base/err.h"
 #include "lora/lora.h"
 #include "tmp.h"
+#include <float.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -337,6 +339,7 @@ static void test_bad_configs(void **state)
         { unet, "\"CrossAttnDownBlock2D\"", "\"AttnDownBlock2D\"", "down_block_types: expected CrossAttnDownBlock2D or DownBlock2D, found AttnDownBlock2D" },
         { unet, "\"UpBlock2D\"", "\"CrossAttnUpBlock2D\"", "up_block_types: attention on the way up must mirror that on the way down" },
         { unet, "\"time_embedding_type\": \"positional\"", "\"time_embedding_type\": \"fourier\"", "time_embedding_type" },
+        { unet, "\"freq_shift\": 0", "\"freq_shift\": 16", "freq_shift: expected less than half the channels of the first level" },
         { unet, "\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"", "addition_embed_type" },
         { text, "\"hidden_size\"", "\"other\"", "hidden_size" },
         { text, "\"quick_gelu\"", "\"relu\"", "hidden_act: expected quick_gelu or gelu, found relu" },
@@ -429,6 +432,18 @@ static void test_builtin(void **state)
     assert_int_equal(checkpoint_describe(&m, "sdxl", set), -1);
 }
 
+/* As diffusers' get_timestep_embedding: cosines, sines, and, where the number of channels is odd, a 0. An angle of up to t is off by a few of its units. */
+static void test_time(void **state)
+{
+    const double     t = 3, want[] = { cos(t), cos(t / 100), sin(t), sin(t / 100), 0 };
+    const UnetConfig c = { .channels = { 5 }, .flip_sin_to_cos = 1 };
+    double           got[] = { NAN, NAN, NAN, NAN, NAN };
+    (void)state;
+    unet_time(&c, t, got);
+    for (int k = 0; k < 5; k++)
+        if (!(fabs(got[k] - want[k]) <= 8 * t * DBL_EPSILON)) fail_msg("channel %d: %.17g, expected %.17g", k, got[k], want[k]);
+}
+
 /* The numbers that no shape tells: as in the configuration files that diffusers and transformers publish for 1.5, of which these are the relevant lines. */
 static void test_builtin_as_folder(void **state)
 {
@@ -460,7 +475,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny),        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_types),   cmocka_unit_test(test_bad_tensors),
         cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_builtin),
-        cmocka_unit_test(test_builtin_as_folder),
+        cmocka_unit_test(test_time),        cmocka_unit_test(test_builtin_as_folder),
     };
     return cmocka_run_group_tests(tests, start, tmp_close);
 }

@@ -15,7 +15,7 @@ enum { JSON_LIMIT = 64 << 20 };
 struct Json {
     cJSON *root;
     int    failed;
-    char   failure[512];
+    char   failure[ERR_SIZE];
     char   path[PATH_SIZE];
 };
 
@@ -68,7 +68,7 @@ void json_fail(Json *j, const char *key, const char *format, ...)
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     j->failed = 1;
-    snprintf(j->failure, sizeof j->failure, "%.200s: %s: %s", j->path, key, what);
+    snprintf(j->failure, sizeof j->failure, "%.600s: %s: %s", j->path, key, what);
 }
 
 /* The value at the end of a path of names; NULL: absent or null. */

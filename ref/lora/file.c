@@ -3,6 +3,7 @@
 #include "io/file.h"
 #include "lora/peft.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,7 +142,9 @@ static int is_part_of(const LoraFileModule *m, const Safetensors *tensors)
 static int read_strengths(LoraFile *f, const Safetensors *tensors, const char *config)
 {
     const char *notes = safetensors_meta(tensors, "lora_adapter_metadata");
-    Json       *j = config ? json_open(config) : notes ? json_parse(notes, name("%.100s: lora_adapter_metadata", f->path).s) : NULL;
+    char        noted[PATH_SIZE];
+    snprintf(noted, sizeof noted, "%.500s: lora_adapter_metadata", f->path);
+    Json       *j = config ? json_open(config) : notes ? json_parse(notes, noted) : NULL;
     int         status = (config || notes) && !j ? -1 : 0;
     for (int i = 0; i < f->modules && !status; i++) {
         LoraFileModule *m = &f->module[i];

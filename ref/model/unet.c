@@ -41,6 +41,7 @@ static void read_time(Json *j, UnetConfig *c)
     c->flip_sin_to_cos = json_bool(j, "flip_sin_to_cos", 1);
     c->freq_shift = json_double(j, "freq_shift", 0);
     c->time = 4 * c->channels[0];
+    refuse(j, "freq_shift", c->freq_shift < c->channels[0] / 2, "expected less than half the channels of the first level");
     refuse(j, "time_embedding_type", strcmp(json_string(j, "time_embedding_type", "positional"), "positional") == 0, "only positional is known");
     refuse(j, "resnet_time_scale_shift", strcmp(json_string(j, "resnet_time_scale_shift", "default"), "default") == 0, "only default is known");
     refuse(j, "class_embed_type", !json_has(j, "class_embed_type"), "class embeddings are not known");
@@ -77,7 +78,7 @@ int unet_config(UnetConfig *c, Json *j)
 
 int unet_step(const UnetConfig *c) { return 1 << (c->levels - 1); }
 
-/* f_k = 10000^(-k / (half - shift)), k = 0..half-1 */
+/* f_k = 10000^(-k / (half - shift)), k = 0..half-1; an odd channel more is 0 */
 void unet_time(const UnetConfig *c, double t, double *out)
 {
     int half = c->channels[0] / 2;
@@ -86,6 +87,7 @@ void unet_time(const UnetConfig *c, double t, double *out)
         out[k] = c->flip_sin_to_cos ? cos(angle) : sin(angle);
         out[half + k] = c->flip_sin_to_cos ? sin(angle) : cos(angle);
     }
+    if (c->channels[0] % 2) out[2 * half] = 0;
 }
 
 /* ---- weights ---- */
