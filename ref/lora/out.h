@@ -39,7 +39,7 @@ int lora_out_copy(LoraOut *out, const LoraFileModule *m, int keep, Type type, co
 /* A LoRA's matrices; conv: of a convolution, with this kernel. alpha = f->scale * f->rank. 0, or -1 and err(). */
 int lora_out_factors(LoraOut *out, int is_unet, const char *path, const LoraFactors *f, int conv, int kernel, Type type);
 
-int lora_out_tokens(LoraOut *out, const LoraFile *f, int keep, Type type);              /* the same of its words; one that is there is refused */
+int lora_out_tokens(LoraOut *out, const LoraFile *f, int keep, Type type);              /* its learned words; one that is there already is refused */
 
 /* Metadata: all of a file but its hashes and what a layout adds; one of our own (value NULL: none). 0, or -1 and err(). */
 int lora_out_meta_of(LoraOut *out, const LoraFile *f);

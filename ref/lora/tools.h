@@ -17,9 +17,13 @@ typedef struct {
 
 int lora_convert(const LoraTarget *to, const char *from);
 
-/* Singular values are kept by number or by what they hold, as kohya's resize_lora.py counts: the largest s_1 and all above s_1 / param; the least whose sum, or
- * sum of squares (against param^2), is at least that share of all; each one more than that, and at most `rank`. */
-typedef enum { KEEP_RANK, KEEP_RATIO, KEEP_FRO, KEEP_CUMULATIVE } LoraKeep;
+/* Which of the singular values s_1 >= s_2 >= ... are kept, at most `rank` of them, as kohya's resize_lora.py counts. */
+typedef enum {
+    KEEP_RANK,                                          /* the first `rank` */
+    KEEP_RATIO,                                         /* those above s_1 / param, and one more */
+    KEEP_FRO,                                           /* the fewest whose squares sum up to param^2 of all squares, and one more */
+    KEEP_CUMULATIVE,                                    /* the fewest that sum up to param of all, and one more */
+} LoraKeep;
 
 typedef struct {
     int      rank, conv_rank;                           /* of convolutions larger than 1x1; 0: the same */

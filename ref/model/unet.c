@@ -245,19 +245,21 @@ static Var *coming(Tape *t, const Kept *k, const Var *like, int h, int w, int c)
     return tape_channels(t, k->whole[k->n - 1], 0, c);
 }
 
+/* A residual block and, where the level has them, its transformer. */
+static void block_forward(Tape *t, const UnetLevel *l, int j, int attention, Var *x, Var *emb, Var *text, Var *y)
+{
+    Var *inner = attention ? tape_like(t, y, y->t.c) : y;
+    resnet_forward(t, &l->resnet[j], x, emb, inner);
+    if (attention) transformer_forward(t, &l->transformer[j], inner, text, y);
+}
+
 static Var *down_level(Tape *t, const Unet *u, int i, Var *x, Var *emb, Var *text, Kept *k)
 {
     const UnetLevel *l = &u->down[i];
     int              n = x->t.n, h = x->t.h, w = x->t.w, c = u->config.channels[i];
     for (int j = 0; j < u->config.layers; j++) {
         Var *y = keep(t, k, n, h, w, c);
-        if (u->config.attention[i]) {
-            Var *inner = tape_new(t, t->set->act, n, h, w, c);
-            resnet_forward(t, &l->resnet[j], x, emb, inner);
-            transformer_forward(t, &l->transformer[j], inner, text, y);
-        } else {
-            resnet_forward(t, &l->resnet[j], x, emb, y);
-        }
+        block_forward(t, l, j, u->config.attention[i], x, emb, text, y);
         x = y;
     }
     return l->has_resample ? nn_layer(t, &l->resample, x, keep(t, k, n, h / 2, w / 2, c), NULL, NULL) : x;
@@ -273,13 +275,7 @@ static Var *up_level(Tape *t, const Unet *u, int b, Var *emb, Var *text, Kept *k
         x = k->whole[--k->n];
         int h = x->t.h, w = x->t.w;
         y = last && l->has_resample ? tape_new(t, t->set->act, x->t.n, h, w, c) : coming(t, k, x, h, w, c);
-        if (u->config.attention[i]) {
-            Var *inner = tape_new(t, t->set->act, x->t.n, h, w, c);
-            resnet_forward(t, &l->resnet[j], x, emb, inner);
-            transformer_forward(t, &l->transformer[j], inner, text, y);
-        } else {
-            resnet_forward(t, &l->resnet[j], x, emb, y);
-        }
+        block_forward(t, l, j, u->config.attention[i], x, emb, text, y);
     }
     if (l->has_resample) tape_module(t, l->resample.part[0].name);
     return l->has_resample ? nn_layer(t, &l->resample, nn_up2(t, y), coming(t, k, y, 2 * y->t.h, 2 * y->t.w, c), NULL, NULL) : y;

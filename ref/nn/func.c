@@ -2,6 +2,15 @@
 #include "base/err.h"
 #include <math.h>
 
+/* Runs the op that computes y from x[0..n), and records how to go back through it. */
+static Var *run(Tape *t, Op op, void (*back)(Tape *, Node *), Var *y, Var *const *x, int n)
+{
+    tape_run(t, op);
+    Node *node = tape_record(t, back, y, x, n, 0);
+    if (node) node->op = op;
+    return y;
+}
+
 /* ---- norm ---- */
 
 static void norm_back(Tape *t, Node *node)
@@ -18,11 +27,7 @@ Var *nn_norm(Tape *t, const Norm *norm, Var *x)
     int    g = norm->groups, h = g ? 1 : x->t.h, w = g ? 1 : x->t.w, c = g ? g : 1;
     Tensor mean = tape_temp(t, t->set->acc, x->t.n, h, w, c), rstd = tape_temp(t, t->set->acc, x->t.n, h, w, c);
     tape_module(t, norm->name);
-    Op     op = op_norm(y->t, mean, rstd, x->t, norm->gamma, norm->beta, g, norm->silu, norm->eps);
-    tape_run(t, op);
-    Node *node = tape_record(t, norm_back, y, &x, 1, 0);
-    if (node) node->op = op;
-    return y;
+    return run(t, op_norm(y->t, mean, rstd, x->t, norm->gamma, norm->beta, g, norm->silu, norm->eps), norm_back, y, &x, 1);
 }
 
 /* ---- attention ---- */
@@ -43,11 +48,7 @@ Var *nn_attn(Tape *t, Var *q, Var *k, Var *v, int heads, int causal)
 {
     Var   *y = tape_like(t, q, q->t.c);
     Tensor lse = tape_temp(t, t->set->acc, q->t.n, q->t.h, q->t.w, heads);
-    Op     op = op_attn(y->t, lse, q->t, k->t, v->t, heads, causal, 1 / sqrt((double)q->t.c / heads));
-    tape_run(t, op);
-    Node *node = tape_record(t, attn_back, y, (Var *[]){ q, k, v }, 3, 0);
-    if (node) node->op = op;
-    return y;
+    return run(t, op_attn(y->t, lse, q->t, k->t, v->t, heads, causal, 1 / sqrt((double)q->t.c / heads)), attn_back, y, (Var *[]){ q, k, v }, 3);
 }
 
 /* ---- activations ---- */
@@ -62,11 +63,7 @@ static void act_back(Tape *t, Node *node)
 Var *nn_act(Tape *t, Var *x, Act kind)
 {
     Var *y = tape_like(t, x, x->t.c);
-    Op   op = op_act(y->t, x->t, kind);
-    tape_run(t, op);
-    Node *node = tape_record(t, act_back, y, &x, 1, 0);
-    if (node) node->op = op;
-    return y;
+    return run(t, op_act(y->t, x->t, kind), act_back, y, &x, 1);
 }
 
 static void geglu_back(Tape *t, Node *node)
@@ -79,11 +76,7 @@ static void geglu_back(Tape *t, Node *node)
 Var *nn_geglu(Tape *t, Var *x)
 {
     Var *y = tape_like(t, x, x->t.c / 2);
-    Op   op = op_geglu(y->t, x->t);
-    tape_run(t, op);
-    Node *node = tape_record(t, geglu_back, y, &x, 1, 0);
-    if (node) node->op = op;
-    return y;
+    return run(t, op_geglu(y->t, x->t), geglu_back, y, &x, 1);
 }
 
 /* ---- moves ---- */
@@ -98,9 +91,7 @@ static void up2_back(Tape *t, Node *node)
 Var *nn_up2(Tape *t, Var *x)
 {
     Var *y = tape_new(t, t->set->act, x->t.n, 2 * x->t.h, 2 * x->t.w, x->t.c);
-    tape_run(t, op_up2(y->t, x->t));
-    tape_record(t, up2_back, y, &x, 1, 0);
-    return y;
+    return run(t, op_up2(y->t, x->t), up2_back, y, &x, 1);
 }
 
 /* The tables are frozen: nothing goes back. */

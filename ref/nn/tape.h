@@ -6,7 +6,7 @@
  *   TAPE_INFER       nothing is recorded; a unit's activations are given back when it ends
  *   TAPE_TRAIN       everything needed for the backward pass is kept
  *   TAPE_CHECKPOINT  of a unit only the outputs are kept; it is run again, to the same bits, when its turn comes backwards (Chen et al. 2016)
- *   TAPE_CHECKPOINT_FF   the same of feed-forward layers alone: most of the memory for little work
+ *   TAPE_CHECKPOINT_FF   the same, of feed-forward layers alone: it saves most of the memory for little work
  *
  * A Var is a value and, later, its gradient. needs_grad spreads from trainable parameters: what comes before the first of them costs nothing. A channel range
  * or a token view of a Var shares its value and its gradient. Gradients are allocated when first written, added to when written again, and given back when
