@@ -165,7 +165,9 @@ static void test_broken_folders(void **state)
     put_file("vocab.json", "{\"a\":0,\"b\":\"x\"}");
     expect_failure("vocab.json: b: expected a whole number, found \"x\"");
     put_file("vocab.json", "{\"a\":-1}");
-    expect_failure("vocab.json: ids: expected 0..");
+    expect_failure("vocab.json: a: expected an id from 0 to 16777216, found -1");
+    put_file("vocab.json", "{\"a\":0,\"b\":16777217}");
+    expect_failure("vocab.json: b: expected an id from 0 to 16777216, found 16777217");
     put_file("vocab.json", "{\"a\":0,\"b</w>\":1,\"ab</w>\":2,\"<|startoftext|>\":3}");
     expect_failure("merges.txt: No such file");
     put_file("merges.txt", "#version: 0.2\na b</w>\nb c\n");

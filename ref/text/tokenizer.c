@@ -57,6 +57,8 @@ typedef struct {
     int         *id;
     size_t       mask;
     int          count, top;                            /* top: the largest id */
+    const char  *bad;                                   /* a word whose id, bad_id, cannot be one; NULL: none */
+    int          bad_id;
 } Vocab;
 
 /* FNV-1a. */
@@ -80,10 +82,11 @@ static int vocab_find(const Vocab *v, const char *text, size_t size)
 static int count_word(void *ctx, const char *text, int id)
 {
     Vocab *v = ctx;
-    (void)text;
     v->count++;
     if (id > v->top) v->top = id;
-    return id >= 0 && id <= MAX_ID ? 0 : -1;
+    if (id >= 0 && id <= MAX_ID) return 0;
+    v->bad = text, v->bad_id = id;
+    return -1;
 }
 
 static int add_word(void *ctx, const char *text, int id)
@@ -97,7 +100,9 @@ static int add_word(void *ctx, const char *text, int id)
 static int vocab_open(Vocab *v, Json *j)
 {
     *v = (Vocab){ .top = -1 };
-    if (json_each_int(j, count_word, v) < 0) return json_fail(j, "ids", "expected 0..%d", MAX_ID), -1;
+    int status = json_each_int(j, count_word, v);
+    if (v->bad) json_fail(j, v->bad, "expected an id from 0 to %d, found %d", MAX_ID, v->bad_id);
+    if (status < 0) return -1;
     size_t size = table_size((size_t)v->count);
     v->mask = size - 1;
     v->text = calloc(size, sizeof *v->text), v->id = calloc(size, sizeof *v->id);
