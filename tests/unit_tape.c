@@ -281,11 +281,11 @@ static void test_views(void **state)
     assert_true(g.w == H * W && g.c == C && g.ld == 3 * C);
     assert_ptr_equal(tape_grad(t, left, &acc).p, g.p);
     assert_int_equal(acc, 1);
-    assert_ptr_equal(tape_dy(t, left).p, g.p);
+    assert_ptr_equal(tape_dy(left).p, g.p);
     Tensor right = tape_grad(t, rest, &acc);            /* the other range is still empty */
     assert_int_equal(acc, 0);
     assert_ptr_equal(right.p, (double *)g.p + C);
-    Tensor all = tape_dy(t, whole);                     /* both ranges together are the whole */
+    Tensor all = tape_dy(whole);                        /* both ranges together are the whole */
     assert_ptr_equal(all.p, g.p);
     assert_int_equal(all.c, 3 * C);
     Var *frozen = tape_new(t, T_F64, 1, 1, 1, C);       /* needs no gradient: a throw-away, none of the heap's */

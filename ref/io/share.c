@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 static const char *const places[] = {
-#include "share_places.inc"
+#include "share_places.inc"                             /* written by the Makefile: two strings */
 };
 
 int share_find(char path[PATH_SIZE], const char *name)

@@ -98,6 +98,7 @@ static void projection_open(Weights *w, Layer *l, const char *text, int c, const
     else weights_conv(w, l, text, c, c, 1, 1, 0);
 }
 
+/* The norms' eps are diffusers' constants; no configuration says them. */
 static void transformer_open(Weights *w, Transformer *m, const char *p, int c, int heads, const UnetConfig *config)
 {
     Name b = name("%s.transformer_blocks.0", p), q = name("%s.attn1.to_q", b.s), k = name("%s.attn1.to_k", b.s), v = name("%s.attn1.to_v", b.s);

@@ -15,9 +15,9 @@ static Var *run(Tape *t, Op op, void (*back)(Tape *, Node *), Var *y, Var *const
 
 static void norm_back(Tape *t, Node *node)
 {
-    int         acc;
-    const Op   *f = &node->op;
-    Tensor      dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    int       acc;
+    const Op *f = &node->op;
+    Tensor    dy = tape_dy(node->y), dx = tape_grad(t, node->x[0], &acc);
     tape_run(t, op_norm_dx(dx, dy, f->x[0], f->x[1], f->x[2], f->y[1], f->y[2], f->a.groups, f->a.silu, acc));
 }
 
@@ -36,7 +36,7 @@ static void attn_back(Tape *t, Node *node)
 {
     int       acc[3];
     const Op *f = &node->op;
-    Tensor    dy = tape_dy(t, node->y), d[3];
+    Tensor    dy = tape_dy(node->y), d[3];
     for (int i = 0; i < 3; i++) {
         d[i] = tape_grad(t, node->x[i], &acc[i]);
         CHECK(!acc[i], "q, k and v each feed one attention; input %d has a gradient already", i);
@@ -56,7 +56,7 @@ Var *nn_attn(Tape *t, Var *q, Var *k, Var *v, int heads, int causal)
 static void act_back(Tape *t, Node *node)
 {
     int    acc;
-    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    Tensor dy = tape_dy(node->y), dx = tape_grad(t, node->x[0], &acc);
     tape_run(t, op_act_dx(dx, dy, node->op.x[0], (Act)node->op.a.kind, acc));
 }
 
@@ -69,7 +69,7 @@ Var *nn_act(Tape *t, Var *x, Act kind)
 static void geglu_back(Tape *t, Node *node)
 {
     int    acc;
-    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    Tensor dy = tape_dy(node->y), dx = tape_grad(t, node->x[0], &acc);
     tape_run(t, op_geglu_dx(dx, dy, node->op.x[0], acc));
 }
 
@@ -84,7 +84,7 @@ Var *nn_geglu(Tape *t, Var *x)
 static void up2_back(Tape *t, Node *node)
 {
     int    acc;
-    Tensor dy = tape_dy(t, node->y), dx = tape_grad(t, node->x[0], &acc);
+    Tensor dy = tape_dy(node->y), dx = tape_grad(t, node->x[0], &acc);
     tape_run(t, op_up2_dx(dx, dy, acc));
 }
 

@@ -17,7 +17,7 @@ static void at_adapter(Tape *t, const Part *part)
 static void layer_back(Tape *t, Node *node)
 {
     const Layer *l = node->self;
-    Tensor       dy = tape_dy(t, node->y), x = node->x[0]->t;
+    Tensor       dy = tape_dy(node->y), x = node->x[0]->t;
     int          linear = layer_is_linear(l), acc, segs = 0;
     Seg          seg[MAX_SEG] = { 0 };                  /* of dx */
     if (node->x[1] && node->x[1]->needs_grad) {

@@ -209,10 +209,9 @@ static Tensor view_of(Tensor g, const Var *v, int c0)
     return g;
 }
 
-Tensor tape_dy(Tape *t, const Var *y)
+Tensor tape_dy(const Var *y)
 {
     const Var *v = y;
-    (void)t;
     while (v->as) v = v->as;
     const Var *root = v->of ? v->of : v;
     CHECK(root->g.p && (root->filled || v->filled || root->filled_c == root->t.c), "the gradient is not complete: %d of %d channels", root->filled_c,

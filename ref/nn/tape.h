@@ -84,6 +84,8 @@ Var *tape_like(Tape *t, const Var *v, int c);                       /* as v, of 
 Var *tape_constant(Tape *t, Type type, Tensor host);                /* a copy of host data; no gradient */
 Var *tape_channels(Tape *t, Var *v, int c0, int c);
 Var *tape_tokens(Tape *t, Var *v);                                  /* (n,h,w,c) as (n,1,h*w,c) */
+
+/* Shows the value under this name to tap, where there is one. */
 void tape_name(Tape *t, const Var *v, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 void tape_part(Tape *t, const char *part);              /* what follows is the work of this part of the model, */
@@ -101,7 +103,7 @@ void   tape_drop(Tape *t, size_t mark);
  * fill, else NULL. */
 Node *tape_record(Tape *t, void (*back)(Tape *, Node *), Var *y, Var *const *x, int n, int trainable);
 
-Tensor tape_dy(Tape *t, const Var *y);                  /* the gradient of y, complete */
+Tensor tape_dy(const Var *y);                           /* the gradient of y, complete */
 Tensor tape_grad(Tape *t, Var *x, int *acc);            /* where to write the gradient of x, and whether to add; a throw-away where x needs none */
 
 /* Runs fn(t, self, in, y), a block of a model, y allocated by the caller, as the mode wants it. in: unused ones NULL. */

@@ -43,6 +43,8 @@ Name name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void weights_open(Weights *w, Set *set);
 void weights_close(Weights *w);
 
+/* Describe a layer or a norm: its shape and attributes; name.weight and, where it has one, name.bias become slots, a layer's modules sites. fused: several
+ * linears of one input, each with a name of its own, below one another in one weight. table: the tensor called `name` itself, (rows,c). */
 void weights_linear(Weights *w, Layer *l, const char *name, int in, int out, int bias);
 void weights_fused(Weights *w, Layer *l, const char *const *names, int parts, int in, int out_each, int bias);
 void weights_conv(Weights *w, Layer *l, const char *name, int in, int out, int kernel, int stride, int pad);       /* pad on all sides; with a bias */
