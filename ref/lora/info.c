@@ -101,8 +101,9 @@ static int measure_plain(InfoModule *m, const char *path)
     if (lora_factors(&f, m->file, path)) return -1;
     int     r = f.rank;
     size_t  rr = (size_t)r * (size_t)r, up = (size_t)f.o * (size_t)r, zeros = 0;
-    double *p = malloc((2 * rr + 3 * (size_t)r) * sizeof *p), *q = p + rr, sum = 0, s = fabs(f.scale);
+    double *p = malloc((2 * rr + 3 * (size_t)r) * sizeof *p), sum = 0, s = fabs(f.scale);
     if (!p) return lora_factors_free(&f), err("%s: %s: out of memory for a rank of %d", path, m->file->key, r);
+    double *q = p + rr;
     while (zeros < up && f.up[zeros] == 0) zeros++;
     m->dead = zeros == up;
     count_bad(m, f.down, (size_t)r * (size_t)f.columns);

@@ -287,8 +287,10 @@ static int fill_adapter(Lora *lora, const LoraModule *m, const Files *files)
 {
     Tensor  a = m->adapter.a.t, b = m->adapter.b.t;
     size_t  rank = (size_t)a.n, columns = tensor_count(a) / rank, at = 0;
-    double *down = malloc((tensor_count(a) + tensor_count(b)) * sizeof *down), *up = down + tensor_count(a);
-    int     status = down ? 0 : err("%s: out of memory for rank %zu", m->key, rank);
+    double *down = malloc((tensor_count(a) + tensor_count(b)) * sizeof *down);
+    if (!down) return err("%s: out of memory for rank %zu", m->key, rank);
+    double *up = down + tensor_count(a);
+    int     status = 0;
     for (int i = 0; i < files->terms && !status; i++) {
         const LoraFileModule *in = find(files, i, m);
         LoraFactors           x;
@@ -316,10 +318,11 @@ static int merge_module(const LoraModule *m, const Files *files, Checkpoint *mod
     if (weights_widen(half, m->layer)) return -1;
     Tensor  w = part_weight(m->layer, m->part);
     size_t  count = tensor_count(w);
-    double *value = malloc(2 * count * sizeof *value), *file = value + count;
+    double *value = malloc(2 * count * sizeof *value);
     if (!value) return err("%s: out of memory for %zu numbers", m->key, count);
-    Tensor host = tensor_of(value, T_F64, w.n, w.h, w.w, w.c);
-    int    status = set->download(set, host, w);
+    double *file = value + count;
+    Tensor  host = tensor_of(value, T_F64, w.n, w.h, w.w, w.c);
+    int     status = set->download(set, host, w);
     weights_to_file(file, value, w.n, w.c, w.h * w.w);
     for (int i = 0; i < files->terms && !status; i++) {
         const LoraFileModule *in = find(files, i, m);

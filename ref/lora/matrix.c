@@ -159,9 +159,9 @@ int matrix_svd_large(double *u, double *s, double *v, const double *w, int o, in
     enum { MORE = 16, POWERS = 2 };
     int     least = o < n ? o : n, l = k + MORE < least ? k + MORE : least;
     size_t  lo = (size_t)l * (size_t)o, ln = (size_t)l * (size_t)n, longest = (size_t)(o > n ? o : n) * (size_t)l;
-    double *y = malloc((2 * lo + 2 * ln + longest + (size_t)l) * sizeof *y), *b = y + lo, *turned = b + ln, *ul = turned + longest, *vl = ul + lo;
-    double *sl = vl + ln;
+    double *y = malloc((2 * lo + 2 * ln + longest + (size_t)l) * sizeof *y);
     if (!y) return err("out of memory for singular values of %d x %d", o, n);
+    double *b = y + lo, *turned = b + ln, *ul = turned + longest, *vl = ul + lo, *sl = vl + ln;
     Rng rng = rng_open(seed, RNG_INIT, (unsigned)o, (unsigned)n);
     for (size_t i = 0; i < ln; i++) b[i] = rng_normal(&rng);
     for (int power = 0; power <= POWERS; power++) {                         /* y^T = w b^T, then b = y w: rows are vectors */

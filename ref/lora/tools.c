@@ -222,8 +222,9 @@ static int whole_triplets(Triplets *t, double *total, const Together *g, int ran
 {
     int     o = g->m[0]->o, n = g->m[0]->columns, least = o < n ? o : n, status = 0;
     size_t  count = (size_t)o * (size_t)n;
-    double *sum = calloc(2 * count, sizeof *sum), *delta = sum + count;
+    double *sum = calloc(2 * count, sizeof *sum);
     if (!sum) return err("out of memory for %zu numbers", count);
+    double *delta = sum + count;
     for (int i = 0; i < g->count && !status; i++) {
         status = lora_delta(delta, g->m[i], g->path[i]);
         for (size_t k = 0; k < count; k++) sum[k] += g->ratio[i] * delta[k];

@@ -129,9 +129,10 @@ static int rank_of(const SafetensorsEntry *e, const char *path, int is_unet, con
 /* delta = tuned - org, in double. */
 static double *difference(const Safetensors *org, const SafetensorsEntry *a, const Safetensors *tuned, const SafetensorsEntry *b)
 {
-    double *x = malloc(2 * a->count * sizeof *x), *y = x + a->count;
-    if (a->count != b->count) return free(x), err("%s: %s: of another shape than in %s", tuned->path, b->name, org->path), NULL;
+    if (a->count != b->count) return err("%s: %s: of another shape than in %s", tuned->path, b->name, org->path), NULL;
+    double *x = malloc(2 * a->count * sizeof *x);
     if (!x) return err("%s: %s: out of memory for %zu numbers", org->path, a->name, a->count), NULL;
+    double *y = x + a->count;
     if (safetensors_read(tuned, b, T_F64, x) || safetensors_read(org, a, T_F64, y)) return free(x), NULL;
     for (size_t i = 0; i < a->count; i++) x[i] -= y[i];
     return x;
@@ -166,9 +167,10 @@ static int extract_module(LoraOut *out, double *delta, const SafetensorsEntry *e
 {
     int         o = (int)rows_of(e), n = (int)(e->count / rows_of(e)), least = o < n ? o : n, k = rank < least ? rank : least;
     size_t      uo = (size_t)k * (size_t)o, vn = (size_t)k * (size_t)n;
-    double      whole = matrix_norm(delta, o, n), *u = malloc((2 * uo + vn + (size_t)k) * sizeof *u), *up = u + uo, *v = up + uo, *s = v + vn;
-    LoraFactors f = { k, o, n, 1, v, up };
+    double      whole = matrix_norm(delta, o, n), *u = malloc((2 * uo + vn + (size_t)k) * sizeof *u);
     if (!u) return err("%s: out of memory for a rank of %d", path, k);
+    double     *up = u + uo, *v = up + uo, *s = v + vn;
+    LoraFactors f = { k, o, n, 1, v, up };
     int status = matrix_svd_large(u, s, v, delta, o, n, k, 1);
     if (!status) f.rank = k = lora_keep(s, k, k, how->rank.keep, how->rank.param);
     for (size_t i = 0; i < (size_t)o && !status; i++)

@@ -202,9 +202,10 @@ static int load_slot(Weights *w, const WeightSlot *s, const Safetensors *file, c
     if (!shape_fits(s, e)) return refuse_shape(s, file, e);
     Tensor d = s->dst;
     size_t size = type_size(d.type), bytes = tensor_count(d) * size, o = (size_t)d.n, i = (size_t)d.c, kk = (size_t)d.h * (size_t)d.w;
-    char  *value = malloc(kk > 1 ? 2 * bytes : bytes), *host = kk > 1 ? value + bytes : value;
+    char  *value = malloc(kk > 1 ? 2 * bytes : bytes);
     if (!value) return err("%s: %s: out of memory for %zu bytes", file->path, e->name, bytes);
-    int status = safetensors_read(file, e, d.type, value);
+    char *host = kk > 1 ? value + bytes : value;
+    int   status = safetensors_read(file, e, d.type, value);
     if (kk > 1 && size == 2) permute(host, value, 2, o, i, kk);
     if (kk > 1 && size == 4) permute(host, value, 4, o, i, kk);
     if (kk > 1 && size == 8) permute(host, value, 8, o, i, kk);
