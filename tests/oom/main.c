@@ -2,7 +2,7 @@
  *
  *   oom [STRIDE]        about every STRIDE-th allocation (default 101); every call that writes or reads with STRIDE 1, else some
  *
- * A short training run, a short sampling run and LoRAs converted to other layouts, in a folder that holds what earlier runs have left. A run ends with status
+ * A short training run, a short sampling run, LoRAs converted, resized and merged, in a folder that holds what earlier runs have left. A run ends with status
  * 1 and one line on stderr that says why, all that was there before is there still, whole, and no PATH.part is left; or it ends well, with the same bytes as
  * ever: then it could do without.
  *
@@ -44,6 +44,11 @@ static const Job jobs[] = {
       { "out/unet/adapter_model.safetensors", "out/unet/adapter_config.json" }, 8 },
     { "convert to cloneofsimo's layout", "convert ../places-1.safetensors out.safetensors --to cloneofsimo", "places-1",
       { "out.safetensors", "out.safetensors" }, 101 },
+    { "resize", "resize ../lora-1.safetensors --save_to out.safetensors --new_rank 1 --quiet", "lora-1", { "out.safetensors", "out.safetensors" }, 2 },
+    { "merge two files", "merge --models ../lora-1.safetensors ../places-1.safetensors --save_to out.safetensors --new_rank 1 --quiet", "lora-1",
+      { "out.safetensors", "out.safetensors" }, 2 },
+    { "merge into a model", "merge --models ../lora-1.safetensors --save_to out.safetensors --sd_model MODEL", "lora-1",
+      { "out.safetensors", "out.safetensors" }, 1 },
 };
 enum { JOBS = sizeof jobs / sizeof *jobs };
 
