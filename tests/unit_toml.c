@@ -106,7 +106,7 @@ static const struct {
     { "escape_surrogate", 1, 0, "found \\ud800" }, { "escape_zero", 2, 0, "b: expected \\u" }, { "exponent", 1, 1, "a: ^1e" }, { "hex_digit", 1, 1, "a: ^0xg" },
     { "hex_sign", 1, 1, "a: ^-0x1" }, { "hex_too_large", 1, 1, "a: ^0x8000000000000000" }, { "inline", 1, 0, "inline tables {...}" },
     { "key_dot", 1, 0, "a key without dots" }, { "key_empty", 1, 0, "expected a key" }, { "key_lines", 1, 0, "a key stands on one line" },
-    { "key_long", 1, 0, "a key of less than 127 bytes" }, { "key_twice", 4, 0, "t.a: given twice, first in line 2" }, { "leading_zero", 1, 1, "a: ^012" },
+    { "key_long", 1, 0, "a key of fewer than 127 bytes" }, { "key_twice", 4, 0, "t.a: given twice, first in line 2" }, { "leading_zero", 1, 1, "a: ^012" },
     { "lone_cr", 1, 0, "control character, 13," }, { "nested", 1, 0, "a: arrays in arrays" }, { "no_comma", 1, 0, "a: expected ',' or ']', found 2]" },
     { "no_equals", 1, 0, "a: expected '=', found 1" }, { "no_key", 1, 0, "expected a key" }, { "no_value", 1, 1, "a: ^the end of the line" },
     { "not_utf8", 1, 0, "not UTF-8" }, { "open_array", 2, 0, "a: expected ',' or ']', found b = 3" }, { "open_array_end", 2, 1, "a: ^the end of the file" },

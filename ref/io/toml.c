@@ -83,7 +83,7 @@ static int clean(Reader *r, char *text, size_t size)
         int32_t     code = utf8_next(&from, end);
         if (code < 0) return wrong(r, "a file in UTF-8 is expected, this is not UTF-8");
         if (code == '\r' && from < end && *from == '\n') continue;
-        if ((code < ' ' && code != '\t' && code != '\n') || code == 0x7f) return wrong(r, "a control character, %d, is expected nowhere in a file", (int)code);
+        if ((code < ' ' && code != '\t' && code != '\n') || code == 0x7f) return wrong(r, "a control character, %d, may stand nowhere in a file", (int)code);
         if (code == '\n') r->line++;
         memmove(to, c, (size_t)(from - c));
         to += from - c;
@@ -253,7 +253,7 @@ static int read_word(Reader *r, TomlValue *v)
     if (!length || length >= sizeof word) return expected(r, what);
     memcpy(word, r->at, length);
     word[length] = 0;
-    if (is_date(word)) return wrong(r, "dates and times are not read here, found %s: a text wants quotation marks", word);
+    if (is_date(word)) return wrong(r, "dates and times are not read here, found %s: a text needs quotation marks", word);
     int kind = !strcmp(word, "true") || !strcmp(word, "false") ? TOML_BOOL : read_based(text, sizeof text, word) == 0 ? TOML_INTEGER : -1;
     if (kind < 0) kind = read_decimal(text, sizeof text, word);
     if (kind < 0) return expected(r, what);
@@ -310,7 +310,7 @@ static int read_key(Reader *r, char path[TOML_PATH])
             r->at += length;
         }
         if (!length) return expected(r, "a key, of letters, digits, _ and -");
-        if (used + length + 2 > TOML_PATH) return wrong(r, "expected a key of less than %d bytes with its tables", TOML_PATH - 1);
+        if (used + length + 2 > TOML_PATH) return wrong(r, "expected a key of fewer than %d bytes, those of its tables included", TOML_PATH - 1);
         if (used) path[used++] = '.';
         memcpy(path + used, part, length);
         path[used + length] = 0;

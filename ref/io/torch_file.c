@@ -75,10 +75,10 @@ static int parse_storage(const TorchFile *t, const PickleValue *v, Storage *out)
     int                     ok = id && id->kind == PICKLE_TUPLE && id->size >= 5;
     for (int i = 0; ok && i < 5; i++) ok = id->item[i]->kind == kinds[i];
     if (!ok || strcmp(id->item[0]->text, "storage") || id->item[4]->number < 0)
-        return err("%s: pickle: a storage is described otherwise than torch does", t->path);
+        return err("%s: pickle: a storage is not described as torch describes it", t->path);
     *out = (Storage){ .key = id->item[2]->text, .count = (uint64_t)id->item[4]->number };
     while (out->kind < STORAGES && strcmp(storages[out->kind].name, id->item[1]->text)) out->kind++;
-    return out->kind < STORAGES ? 0 : err("%s: %s: no storage of tensors", t->path, id->item[1]->text);
+    return out->kind < STORAGES ? 0 : err("%s: %s: numbers of this type are not read", t->path, id->item[1]->text);
 }
 
 static int by_key(const void *a, const void *b) { return strcmp(((const Storage *)a)->key, ((const Storage *)b)->key); }
@@ -178,12 +178,12 @@ static int add_tensor(TorchFile *t, const char *name, const PickleValue *args)
     Strided          s = { .offset = 0 };
     int64_t          stride[SAFETENSORS_MAX_RANK] = { 0 };
     if (args->size < 4 || args->item[1]->kind != PICKLE_INT || args->item[1]->number < 0)
-        return bad_tensor(t, name, "it is described otherwise than torch does");
+        return bad_tensor(t, name, "it is not described as torch describes it");
     if (parse_storage(t, args->item[0], &s.storage) || find_storage(t, &s.storage)) return -1;
     if ((e.rank = sizes(t, name, args->item[2], e.shape)) < 0) return -1;
     int strides = sizes(t, name, args->item[3], stride);
     if (strides < 0) return -1;
-    if (strides != e.rank) return bad_tensor(t, name, "it has not as many strides as dimensions");
+    if (strides != e.rank) return bad_tensor(t, name, "it does not have as many strides as dimensions");
     size_t size = storages[s.storage.kind].size;
     e.type = storages[s.storage.kind].type, e.dtype = storages[s.storage.kind].dtype, s.offset = (uint64_t)args->item[1]->number;
     for (int d = 0; d < e.rank; d++) {
@@ -316,7 +316,7 @@ static int place_storages(TorchFile *t, const PickleValue *keys, size_t at)
                          ? bsearch(&(Storage){ .key = keys->item[i]->text }, t->storage, t->storage_count, sizeof *s, by_key)
                          : NULL;
         uint64_t count;
-        if (!s) return err("%s: a storage that no tensor speaks of", t->path);
+        if (!s) return err("%s: it holds a storage that no tensor uses", t->path);
         if (t->size - at < 8) return err("%s: cut short", t->path);
         memcpy(&count, t->data + at, 8), at += 8;
         size_t size = storages[s->kind].size;

@@ -147,7 +147,8 @@ static int open_file(LoraFile *f, const char *path, const Lora *lora, const Weig
         int                   k = 0;
         while (k < lora->modules && !(lora->module[k].is_unet == m->is_unet && strcmp(path_of(&lora->module[k]), m->path.s) == 0)) k++;
         if (k == lora->modules && !unmatched)
-            status = err("%s: %s: belongs to no module of this model that a LoRA is wanted of, in the layout of %s", path, m->key, lora_layout_name(f->layout));
+            status = err("%s: %s: belongs to no module of this model that takes a LoRA here; the file is in the layout of %s", path, m->key,
+                         lora_layout_name(f->layout));
         else if (k < lora->modules && !fits(m, &lora->module[k])) status = shape_error(f, m, &lora->module[k]);
         matched += k < lora->modules;
     }
@@ -166,7 +167,7 @@ static int read_module(LoraFactors *x, const LoraModule *m, const LoraFile *f)
     int                   k = m->layer->geometry.kernel;
     if (!in) return err("%s: %s: this module is missing", f->path, m->key);
     if (in->kind != LORA_PLAIN || in->magnitude || in->part[LORA_MID])
-        return err("%s: %s: training goes on with LoRA alone, this is %s", f->path, in->key, lora_kind_name(in).s);
+        return err("%s: %s: training can go on from a LoRA only, this is %s", f->path, in->key, lora_kind_name(in).s);
     double alpha = in->scale * in->rank;
     if (in->rank != a->rank || !(fabs(alpha - a->alpha) <= alpha_step * fabs(a->alpha)))
         return err("%s: %s: expected rank %d, alpha %g, found rank %d, alpha %g", f->path, m->key, a->rank, a->alpha, in->rank, alpha);
@@ -185,7 +186,7 @@ int lora_load(Lora *lora, const char *path)
     LoraFactors *x = calloc((size_t)lora->modules, sizeof *x);
     int          n = lora->modules, status = x ? open_file(&f, path, lora, NULL, 0) : err("%s: out of memory for %d modules", path, n);
     if (status) return free(x), -1;
-    if (f.tokens) status = err("%s: %s: training goes on with LoRA alone, this is a learned word", path, lora_token_name(f.token[0]).s);
+    if (f.tokens) status = err("%s: %s: training can go on from a LoRA only, this is a learned word", path, lora_token_name(f.token[0]).s);
     for (int i = 0; i < n && !status; i++) status = read_module(&x[i], &lora->module[i], &f);
     for (int i = 0; i < n && !status; i++) {
         const Adapter *a = &lora->module[i].adapter;

@@ -239,11 +239,12 @@ static int check_together(const Together *g, int with_rank)
 {
     for (int i = 0; i < g->count; i++) {
         const LoraFileModule *m = g->m[i];
-        if (m->magnitude) return err("%s: %s: DoRA depends on the model's weights: it can be merged into a model alone", g->path[i], m->key);
+        if (m->magnitude) return err("%s: %s: DoRA depends on the model's weights: it can be merged into a model only", g->path[i], m->key);
         if (m->kind != LORA_PLAIN && !with_rank)
-            return err("%s: %s: %s is of no low rank: --new_rank says which to cut it to", g->path[i], m->key, lora_kind_name(m).s);
+            return err("%s: %s: %s has no low rank of its own: --new_rank says which to cut it to", g->path[i], m->key, lora_kind_name(m).s);
         if (m->o != g->m[0]->o || m->columns != g->m[0]->columns)
-            return err("%s: %s: for a weight of %d x %d, of %d x %d in %s", g->path[i], m->key, m->o, m->columns, g->m[0]->o, g->m[0]->columns, g->path[0]);
+            return err("%s: %s: is for a weight of %d x %d, but of %d x %d in %s", g->path[i], m->key, m->o, m->columns, g->m[0]->o, g->m[0]->columns,
+                       g->path[0]);
     }
     return 0;
 }

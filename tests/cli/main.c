@@ -111,7 +111,7 @@ static void misuse(void)
         { TRAIN "--output_dir @/out --resume @/nothing", 1, "/nothing" },
         { TRAIN "--output_dir @/out --resume @/note.txt", 1, "note.txt: " },
         { TRAIN "--output_dir @/out --network_weights @/note.txt", 1, "note.txt: " },
-        { TRAIN "--output_dir @/out --network_weights " MOCHA, 1, "mocha: training goes on with LoRA alone" },
+        { TRAIN "--output_dir @/out --network_weights " MOCHA, 1, "mocha: training can go on from a LoRA only" },
         { TRAIN "--output_dir @/note.txt", 1, "note.txt: " },
         { TRAIN "--output_dir @/note.txt/out", 1, "note.txt" },
         { TRAIN "--output_dir /proc/sdlora", 1, "/proc/sdlora" },
