@@ -239,7 +239,8 @@ for name, text in [("plain", '{"lora_alpha": 4, "r": 2}'), ("pattern", '{"lora_a
     put("peft", name, text)
 
 # ---- sdlora info ----
-listed("info", "golden/layout", "golden/bad", *sorted(f"golden/image/{n}" for n in os.listdir("golden/image") if n.startswith("text") and n.endswith(".png")),
+listed("info", "golden/layout", "golden/bad", "golden/embeddings/dir", "golden/embeddings/gal.pt", "golden/embeddings/dir/more",
+       *sorted(f"golden/image/{n}" for n in os.listdir("golden/image") if n.startswith("text") and n.endswith(".png")),
        *sorted(f"{OUT}/lora/{n}" for n in os.listdir(f"{OUT}/lora")))
 tensors("info", "state", {"format": "sdlora-state-1", "step": "3", "epoch": "1", "batch": "0", "set": "ref"}, w=half(4), m=half(4), v=half(4))
 tensors("info", "dump", {"format": "sdlora-dump-1", "sdlora.dump": "1"}, **{"step0.loss": half(1), "a.lora_b": half(2)})

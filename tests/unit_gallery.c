@@ -1,5 +1,6 @@
 /* `sdlora sample` from its options to its files: which noise each picture has, what LoRAs change, and what a picture says of itself. */
 #include "diffusion/gallery.h"
+#include "io/hash.h"
 #include "io/png_text.h"
 #include <omp.h>
 #include <setjmp.h>
@@ -125,6 +126,37 @@ static void a_batch_holds_what_fits_together(void **state)
     Image wide = picture("three/00002.png");
     assert_true(wide.w == 32 && wide.h == 16);
     image_free(&wide);
+}
+
+/* ---- words ---- */
+
+#define EMBEDDINGS "--embeddings-dir golden/embeddings/dir"
+
+/* A picture names the words that it was made with, those of its prompt first, as the web UI does; without one it says nothing of them. */
+static void words_change_pictures_and_are_told(void **state)
+{
+    (void)state;
+    char want[1024], hash[2][HASH_SIZE];
+    assert_int_equal(hash_file(hash[0], "golden/embeddings/dir/Cat.pt"), 0);
+    assert_int_equal(hash_file(hash[1], "golden/embeddings/dir/bad-hands-5.safetensors"), 0);
+    put_prompts("a cat --n bad-hands-5\nthing,red --n bad-hands-5, CAT\nthing,red\na cat\n");
+    draw_well(EMBEDDINGS " --output_dir @/words --from_file @/prompts.txt --seed 3");
+    draw_well("--output_dir @/plain --from_file @/prompts.txt --seed 3");
+    const char *const text[] = { "a cat\nNegative prompt: bad-hands-5\n", "thing,red\nNegative prompt: bad-hands-5, CAT\n", "thing,red\n", "a cat\n" };
+    char words[4][128] = { "" };
+    snprintf(words[0], sizeof words[0], ", TI hashes: \"Cat: %.12s, bad-hands-5: %.12s\"", hash[0], hash[1]);
+    snprintf(words[1], sizeof words[1], ", TI hashes: \"bad-hands-5: %.12s, Cat: %.12s\"", hash[1], hash[0]);
+    snprintf(words[3], sizeof words[3], ", TI hashes: \"Cat: %.12s\"", hash[0]);
+    for (int k = 0; k < 4; k++) {
+        char name[2][32];
+        snprintf(name[0], sizeof name[0], "words/%05d.png", k), snprintf(name[1], sizeof name[1], "plain/%05d.png", k);
+        snprintf(want, sizeof want, "%sSteps: 3, Sampler: DPM++ 2M, Schedule type: Automatic, CFG scale: 7, Seed: %d, Size: 16x16, Model: model, RNG: CPU%s, "
+                 "Version: sdlora", text[k], 3 + k, words[k]);
+        check_text(name[0], want);
+        assert_true((difference(name[0], name[1]) > 0) == (k != 2));
+    }
+    assert_int_equal(draw(EMBEDDINGS " --prompt two"), -1);
+    assert_non_null(strstr(err_text(), "two.safetensors: expected vectors of this model's text encoder, 12 wide, found 1024"));
 }
 
 /* ---- guidance and samplers ---- */
@@ -262,7 +294,7 @@ int main(void)
         cmocka_unit_test(seeds_follow_on),
         cmocka_unit_test(a_new_seed_each_time),
         cmocka_unit_test(threads_change_nothing),
-        cmocka_unit_test(a_batch_holds_what_fits_together),
+        cmocka_unit_test(a_batch_holds_what_fits_together), cmocka_unit_test(words_change_pictures_and_are_told),
         cmocka_unit_test(scale_one_is_the_prompt_alone),
         cmocka_unit_test(every_sampler_draws),
         cmocka_unit_test(loras),

@@ -190,6 +190,7 @@ static void test_files(void **state)
         { "golden/tiny-sd", "Stable Diffusion model, diffusers folder" }, { "golden/parity/b/lora.safetensors", "LoRA" },
         { "golden/tiny-sd/text_encoder/model.safetensors", "tensors" },   { "golden/demo/10_face/000.png", "picture" },
         { "golden/lora/list.pt", "LoRA" },                                { "golden/torch/list.pt", "tensors" },
+        { "golden/embeddings/gal.pt", "textual inversion" },              { "golden/words/kohya.safetensors", "LoRA" },
         { "Makefile", "none that sdlora knows" },                         { "golden", "folder, neither" },
     };
     (void)state;
@@ -205,6 +206,35 @@ static void test_files(void **state)
     cJSON *o = info_of("golden/tiny-sd");
     assert_int_equal((int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(o, "parameters")), 4672267);
     cJSON_Delete(o);
+}
+
+static void test_embedding(void **state)
+{
+    static const struct { const char *file, *layout, *word, *inside, *model; int vectors, width; } want[] = {
+        { "Cat.pt", "web UI", "Cat", "inside", "no text encoder known", 2, 12 },
+        { "bad-hands-5.safetensors", "kohya", "bad-hands-5", "", "no text encoder known", 3, 12 },
+        { "learned_embeds.bin", "diffusers", "learned_embeds", "<toy>", "no text encoder known", 1, 12 },
+        { "two.safetensors", "kohya", "two", "", "Stable Diffusion 2.x", 1, 1024 },
+        { "xl.safetensors", "SDXL", "xl", "", "SDXL", 1, 1280 },
+    };
+    char path[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        snprintf(path, sizeof path, "golden/embeddings/dir/%s", want[i].file);
+        cJSON *o = info_of(path);
+        if (!o) fail_msg("%s", err_text());
+        assert_string_equal(text_of(o, "kind"), "textual inversion");
+        assert_string_equal(text_of(o, "layout"), want[i].layout);
+        assert_string_equal(text_of(o, "word"), want[i].word);
+        assert_string_equal(text_of(o, "word_inside"), want[i].inside);
+        assert_string_equal(text_of(o, "for"), want[i].model);
+        assert_string_equal(text_of(o, "steps"), i ? "" : "4200");
+        assert_int_equal((int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(o, "vectors")), want[i].vectors);
+        assert_int_equal((int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(o, "width")), want[i].width);
+        const cJSON *hashes = cJSON_GetObjectItemCaseSensitive(o, "hashes");
+        assert_true(strlen(text_of(hashes, "ti_hash")) == 12 && strncmp(text_of(hashes, "sha256"), text_of(hashes, "ti_hash"), 12) == 0);
+        cJSON_Delete(o);
+    }
 }
 
 /* Folders' counts are added up, and the most frequent tag comes first. */
@@ -262,7 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms), cmocka_unit_test(test_layouts), cmocka_unit_test(test_wrong), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_tags),  cmocka_unit_test(test_outline),
+        cmocka_unit_test(test_embedding), cmocka_unit_test(test_tags), cmocka_unit_test(test_outline),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

@@ -58,7 +58,9 @@ static void expect_whole(const char *path)
         for (size_t i = 0; i < 6; i++) assert_true(got[i] == value(0, i % 2 * 3 + i / 2, T_F32));
     }
     assert_string_equal(safetensors_meta(s, "pytorch-lightning_version"), "1.4.2");
-    assert_int_equal(s->pairs, 1);
+    assert_string_equal(safetensors_meta(s, "epoch"), "7");
+    assert_string_equal(safetensors_meta(s, "global_step"), "470000");
+    assert_int_equal(s->pairs, 3);                      /* but not lr, a fraction, and best, a bool */
     tensor_file_close(&f);
 }
 

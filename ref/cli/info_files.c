@@ -6,6 +6,7 @@
 #include "io/png_text.h"
 #include "io/torch_file.h"
 #include "lora/info.h"
+#include "text/embedding.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -319,11 +320,37 @@ static int add_lora(cJSON *o, const LoraInfo *info)
     return 0;
 }
 
+/* ---- textual inversion ---- */
+
+/* The word is the file's name, as in the web UI; what stands inside is told where it is another. The hash is what pictures say of the file. */
+static int add_embedding(cJSON *o, const Safetensors *file, const Embedding *e)
+{
+    const char *name = path_name(file->path), *model = embedding_model_name(e);
+    int         size = (int)(strlen(name) - strlen(path_extension(name)));
+    char        hash[HASH_SIZE];
+    cJSON_AddStringToObject(o, "kind", "textual inversion");
+    cJSON_AddStringToObject(o, "layout", embedding_layout_name(e->layout));
+    info_add_text(o, "word", "%.*s", size, name);
+    if (e->word && (strncmp(e->word, name, (size_t)size) || e->word[size])) cJSON_AddStringToObject(o, "word_inside", e->word);
+    add_number(o, "vectors", (double)e->n);
+    add_number(o, "width", (double)e->c);
+    cJSON_AddStringToObject(o, "for", model ? model : "no text encoder known");
+    if (safetensors_meta(file, "step")) cJSON_AddStringToObject(o, "steps", safetensors_meta(file, "step"));
+    add_dtypes(o, file);
+    add_training(o, file);
+    if (add_hashes(o, file) || hash_file(hash, file->path)) return -1;
+    info_add_text(cJSON_GetObjectItemCaseSensitive(o, "hashes"), "ti_hash", "%.12s", hash);
+    add_metadata(o, "metadata", file);
+    return add_tensors(o, "tensors", file, -1);
+}
+
 /* ---- other files ---- */
 
 static int add_other(cJSON *o, const Safetensors *file)
 {
     const char *what = NULL;
+    Embedding   e;
+    if (embedding_find(&e, file) == 0) return add_embedding(o, file, &e);
     for (int i = 0; i < file->count && !what; i++) what = lora_foreign(file->entry[i].name);
     info_add_text(o, "kind", what ? "tensors, by their names of %s" : "tensors", what);
     add_dtypes(o, file);

@@ -267,6 +267,10 @@ static const Option sample_options[] = {
       .more = "What the LoRA changes counts WEIGHT times: 1 is as trained, 0.6 weaker, 0 not at all. Several add up. LoRA, LoCon, LoHa, LoKr and DoRA in "
               "the layouts of kohya's scripts, diffusers, PEFT (a folder) and cloneofsimo; `sdlora info FILE` says what a file is. "
               "Words that the file has learned, such as <s1>, work in prompts, whatever the WEIGHT." },
+    { AT(embeddings), .alias = "embeddings_dir", .kind = OPT_LIST, .word = "PATH", .help = "Words of textual inversion for the prompts; may be repeated",
+      .more = "A file (.pt, .bin, .safetensors), or a folder of them, as the web UI's `embeddings`. A file's name without its ending is the word: with "
+              "EasyNegative.safetensors, EasyNegative in a prompt or a negative prompt, or ComfyUI's embedding:EasyNegative. Only files whose word a prompt "
+              "has are read. Of two files with one word the first counts." },
     { AT(allow_unmatched), .kind = OPT_FLAG, .help = "Pass over tensors of a LoRA that have no place in this model",
       .more = "Without it they are an error: a LoRA that is for another model would do nothing, or half of what it should." },
 

@@ -1,5 +1,6 @@
 #include "diffusion/gallery.h"
 #include "base/err.h"
+#include "diffusion/embeddings.h"
 #include "diffusion/words.h"
 #include "io/file.h"
 #include "io/grid.h"
@@ -17,6 +18,7 @@ typedef struct {
     Pipeline            pipeline;
     Lora                lora;
     PromptLines         prompts;
+    Embeddings          embeddings;
     int                 pictures;                       /* prompts * n_iter */
     uint32_t            seed;                           /* of picture 0 */
     Image              *image[PASSES];
@@ -42,6 +44,18 @@ static int read_prompts(Gallery *g)
     return 0;
 }
 
+/* Words that prompts have are learned, and told: what is not told is no word. */
+static int learn_embeddings(Gallery *g)
+{
+    Embeddings *e = &g->embeddings;
+    for (int i = 0; i < g->config->embeddings.count; i++)
+        if (embeddings_offer(e, g->config->embeddings.item[i])) return -1;
+    if (embeddings_learn(e, &g->pipeline, &g->prompts)) return -1;
+    for (int i = 0; i < e->count; i++)
+        if (e->word[i].n) fprintf(stderr, "embedding    %s: %d vector%s, %s\n", e->word[i].word, e->word[i].n, e->word[i].n == 1 ? "" : "s", e->word[i].path);
+    return 0;
+}
+
 /* Everything that can be wrong with what was asked for is found before the first picture is begun. */
 static int plan(Gallery *g)
 {
@@ -54,7 +68,7 @@ static int plan(Gallery *g)
     }
     g->seed = (uint32_t)c->seed;
     if (c->seed < 0 && getrandom(&g->seed, sizeof g->seed, 0) != sizeof g->seed) return err("--seed -1: the system gives no random numbers");
-    if (read_prompts(g)) return -1;
+    if (read_prompts(g) || learn_embeddings(g)) return -1;
     if (g->prompts.count > INT32_MAX / 4096 / c->n_iter) return err("%d prompts, %d pictures each: too many", g->prompts.count, c->n_iter);
     g->pictures = g->prompts.count * c->n_iter;
     for (int pass = 0; pass < PASSES; pass++)
@@ -101,12 +115,19 @@ static int save_picture(const Gallery *g, int k, int pass)
     const SampleConfig *c = g->config;
     char                path[PATH_SIZE];
     if (file_path(path, g, c->output_dir, k, pass, ".png")) return -1;
-    char *text = malloc(TEXT + LORAS), *loras = text + TEXT;
-    if (!text) return err("%s: out of memory", path);
-    lora_words(loras, LORAS, g, pass);
-    prompt_line_describe(text, TEXT, &g->prompts.line[k / c->n_iter], seed_of(g, k), c->sampler_name, c->scheduler, loras, c->model);
-    int status = image_save(path, &g->image[pass][k], text);
+    const PromptLine *line = &g->prompts.line[k / c->n_iter];
+    char             *words = embeddings_hashes(&g->embeddings, &g->pipeline.tokenizer, line->prompt, line->negative_prompt);
+    if (!words) return -1;
+    size_t size = TEXT + strlen(words);
+    char  *text = malloc(size + LORAS), *loras = text + size;
+    int    status = text ? 0 : err("%s: out of memory", path);
+    if (!status) {
+        lora_words(loras, LORAS, g, pass);
+        prompt_line_describe(text, size, line, seed_of(g, k), c->sampler_name, c->scheduler, loras, c->model, words);
+        status = image_save(path, &g->image[pass][k], text);
+    }
     free(text);
+    free(words);
     return status;
 }
 
@@ -225,6 +246,7 @@ static void gallery_close(Gallery *g)
         for (int k = 0; g->image[pass] && k < g->pictures; k++) image_free(&g->image[pass][k]);
         free(g->image[pass]);
     }
+    embeddings_close(&g->embeddings);
     prompt_lines_close(&g->prompts);
     lora_detach(&g->lora);
     pipeline_close(&g->pipeline);

@@ -154,13 +154,13 @@ static int model_name(const char **name, const char *path)
 }
 
 void prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
-                          const char *model)
+                          const char *model, const char *words)
 {
     const char *name;
     int         length = model_name(&name, model), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
-    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s, RNG: CPU, Version: sdlora", l->prompt,
+    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s, RNG: CPU%s, Version: sdlora", l->prompt,
              loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
-             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name);
+             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, words);
 }
 
 int lora_argument(char *path, size_t size, double *weight, const char *text)

@@ -262,6 +262,15 @@ static int call(Machine *m)
     return push(m, v);
 }
 
+/* Only of what is a call it is written down: nothing else has a state. */
+static int build(Machine *m)
+{
+    PickleValue *state = pop(m), *v = state ? top(m) : NULL;
+    if (!v) return -1;
+    if (v->kind == PICKLE_CALL) v->state = state;
+    return 0;
+}
+
 static int persistent(Machine *m)
 {
     PickleValue *id = pop(m), *v = id ? new_value(m, PICKLE_PERSISTENT) : NULL;
@@ -348,7 +357,7 @@ static int run(Machine *m, uint8_t op)
     case 'c': return read_global(m);
     case 0x93: return stack_global(m);
     case 'R': case 0x81: return call(m);                                /* REDUCE, NEWOBJ */
-    case 'b': return pop(m) && top(m) ? 0 : -1;                         /* BUILD: an object's state, which no tensor has */
+    case 'b': return build(m);
     case 'Q': return persistent(m);
     case 'q': return put_at(m, 1);
     case 'r': return put_at(m, 4);

@@ -24,6 +24,7 @@ typedef struct PickleValue {
     size_t                    size;                     /* bytes of text; items, of a dict twice as many as keys: key, value, key, value */
     const struct PickleValue **item;
     const struct PickleValue *part[2];
+    const struct PickleValue *state;                    /* of a call: what its result was told to be (BUILD), as a dict of its members; NULL: nothing */
 } PickleValue;
 
 typedef struct Pickle Pickle;

@@ -11,18 +11,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { DEPTH_LIMIT = 16, VISIT_LIMIT = 1 << 20, NAME_LIMIT = 512, MOST_STORAGES = 1 << 20 };
+enum { DEPTH_LIMIT = 16, VISIT_LIMIT = 1 << 20, NAME_LIMIT = 512, MOST_STORAGES = 1 << 20, NUMBER_SIZE = 24 };
 
 /* ---- what a pickle may ask for ---- */
 
 #define REBUILD "torch._utils._rebuild_tensor_v2"
 #define PARAMETER "torch._utils._rebuild_parameter"
+#define PARAMETER_DICT "torch.nn.modules.container.ParameterDict"
 
 static const char *const allowed[] = {
-    REBUILD, PARAMETER, "collections.OrderedDict",
+    REBUILD, PARAMETER, PARAMETER_DICT, "collections.OrderedDict",
     "torch.FloatStorage", "torch.DoubleStorage", "torch.HalfStorage", "torch.BFloat16Storage", "torch.LongStorage", "torch.IntStorage",
     "torch.ShortStorage", "torch.CharStorage", "torch.ByteStorage", "torch.BoolStorage",
-    "torch.Size", "torch.device",                       /* from here on: written down, never looked at */
+    "torch.Size", "torch.device", "__builtin__.set", "builtins.set",    /* from here on: written down, never looked at */
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint", NULL,
 };
@@ -56,6 +57,7 @@ struct TorchFile {
     size_t            size;
     const uint8_t    *data;
     SafetensorsPair  *pair;
+    char            (*number)[NUMBER_SIZE];             /* whole numbers of the metadata, as texts */
     Pickle           *pickle;
     Zip              *zip;
     char              root[NAME_LIMIT];                 /* of the archive's names, with its slash */
@@ -217,6 +219,10 @@ static int walk(TorchFile *t, const PickleValue *v, char *name, size_t used, int
     if (depth > DEPTH_LIMIT) return err("%s: refused: values are nested more than %d deep, or hold themselves", t->path, DEPTH_LIMIT);
     if (is_call(v, PARAMETER) && v->part[1]->size > 0) return walk(t, v->part[1]->item[0], name, used, depth + 1);
     if (is_call(v, REBUILD)) return add_tensor(t, name, v->part[1]);
+    if (is_call(v, PARAMETER_DICT)) {                   /* a module: what it holds is one of its members */
+        const PickleValue *held = v->state ? pickle_get(v->state, "_parameters") : NULL;
+        return held ? walk(t, held, name, used, depth + 1) : 0;
+    }
     int is_dict = v->kind == PICKLE_DICT || v->kind == PICKLE_CALL, step = is_dict ? 2 : 1;
     if (!is_dict && v->kind != PICKLE_LIST && v->kind != PICKLE_TUPLE) return 0;
     for (size_t i = 0; i + (size_t)is_dict < v->size; i += (size_t)step) {
@@ -233,14 +239,19 @@ static int walk(TorchFile *t, const PickleValue *v, char *name, size_t used, int
     return 0;
 }
 
-/* The texts of the outermost dict are the metadata. */
-static int collect_texts(TorchFile *t, const PickleValue *root)
+/* The texts and whole numbers of the outermost dict are the metadata. */
+static int collect_metadata(TorchFile *t, const PickleValue *root)
 {
     if (root->kind != PICKLE_DICT || root->size == 0) return 0;
-    if (!(t->pair = calloc(root->size / 2, sizeof *t->pair))) return err("%s: no memory", t->path);
-    for (size_t i = 0; i + 1 < root->size; i += 2)
-        if (root->item[i]->kind == PICKLE_TEXT && root->item[i + 1]->kind == PICKLE_TEXT)
-            t->pair[t->s.pairs++] = (SafetensorsPair){ root->item[i]->text, root->item[i + 1]->text };
+    t->pair = calloc(root->size / 2, sizeof *t->pair), t->number = calloc(root->size / 2, sizeof *t->number);
+    if (!t->pair || !t->number) return err("%s: no memory", t->path);
+    for (size_t i = 0; i + 1 < root->size; i += 2) {
+        const PickleValue *value = root->item[i + 1];
+        const char        *text = value->kind == PICKLE_TEXT ? value->text : value->kind == PICKLE_INT ? t->number[i / 2] : NULL;
+        if (root->item[i]->kind != PICKLE_TEXT || !text) continue;
+        if (value->kind == PICKLE_INT) snprintf(t->number[i / 2], NUMBER_SIZE, "%lld", (long long)value->number);
+        t->pair[t->s.pairs++] = (SafetensorsPair){ root->item[i]->text, text };
+    }
     t->s.pair = t->pair;
     return 0;
 }
@@ -254,7 +265,7 @@ static int collect_tensors(TorchFile *t)
     const char *twice = safetensors_sort(t->entry, t->s.count);
     if (twice) return err("%s: %s: there twice", t->path, twice);
     t->s.entry = t->entry;
-    return collect_texts(t, root);
+    return collect_metadata(t, root);
 }
 
 /* ---- the two forms ---- */
@@ -427,6 +438,7 @@ void torch_file_close(TorchFile *t)
     free(t->copy);
     free(t->entry);
     free(t->pair);
+    free(t->number);
     free(t->storage);
     pickle_close(t->pickle);
     zip_close(t->zip);

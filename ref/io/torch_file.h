@@ -2,8 +2,9 @@
  *
  * Read are a ZIP archive of a pickle and raw numbers (torch 1.6 and later), and the form before it. The pickle may name what tensors are made of, and a few
  * harmless classes that trainers leave behind; anything else it asks for is refused (pickle.h). A tensor's name is the keys that lead to it, joined by dots:
- * of dicts the key, of lists the place. Where the outermost dict has a dict state_dict, that alone is read. Texts in the outermost dict are the metadata.
- * Tensors share storages and may be strided: one that is not contiguous is copied. Checksums of an archive are checked, which reads all of it once. */
+ * of dicts the key, of lists the place. Where the outermost dict has a dict state_dict, that alone is read. Texts and whole numbers in the outermost dict are
+ * the metadata. Tensors share storages and may be strided: one that is not contiguous is copied. Checksums of an archive are checked, which reads all of it
+ * once. */
 #ifndef IO_TORCH_FILE_H
 #define IO_TORCH_FILE_H
 #include "io/safetensors.h"

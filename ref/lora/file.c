@@ -254,6 +254,8 @@ int lora_file_check(const LoraFile *f, int unmatched)
     const char *what = NULL, *tensor = f->other ? f->other->name : "";
     for (int k = 0; k < f->files; k++)
         for (int i = 0; i < f->tensors[k]->count && !what; i++) what = lora_foreign(tensor = f->tensors[k]->entry[i].name);
+    if (what && !f->modules && strcmp(what, "a textual inversion") == 0)
+        return err("%s: %s: this is a textual inversion, and no LoRA: `sdlora sample --embeddings` takes it", f->path, tensor);
     if (what && (f->others || strncmp(what, "a LoRA for", 10) == 0)) return err("%s: %s: this is part of %s, which is not read here", f->path, tensor, what);
     if (f->files == 0 || (!f->modules && !f->others)) return err("%s: expected a LoRA, found no tensor", f->path);
     if (!f->modules) return err("%s: %s: expected a LoRA in kohya's, PEFT's, diffusers' or cloneofsimo's layout", f->path, f->other->name);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { ROLES = 4, SPECIAL_SIZE = 256, MAX_LENGTH = 1 << 16, MAX_ID = 1 << 24 };
+enum { ROLES = 4, SPECIAL_SIZE = 1024, MAX_LENGTH = 1 << 16, MAX_ID = 1 << 24 };
 
 typedef struct {
     uint64_t pair;                                      /* ids of the two symbols, left one high; NO_PAIR: a free place */
@@ -22,6 +22,8 @@ typedef struct {
     int  size, id, count;
     int  normalized;                                    /* looked for in the normalised text, so in any case, and not in the text as it came */
     int  whole;                                         /* not within a run of letters and digits */
+    int32_t *piece;                                     /* (pieces), not NULL: found by these ids, which the text has alone, and not cut out */
+    int      pieces;
 } Special;
 
 struct TokenizerTables {
@@ -229,7 +231,11 @@ int tokenizer_open(Tokenizer *tok, const char *dir)
 
 void tokenizer_close(Tokenizer *tok)
 {
-    if (tok->tables) free(tok->tables->merge), free(tok->tables->special);
+    if (tok->tables) {
+        tokenizer_forget(tok, 0);
+        free(tok->tables->merge);
+        free(tok->tables->special);
+    }
     free(tok->tables);
     *tok = (Tokenizer){ 0 };
 }
@@ -392,7 +398,7 @@ static const char *find_special(const struct TokenizerTables *t, const char *tex
     *found = NULL;
     for (int i = 0; i < t->specials; i++) {
         const Special *s = &t->special[i];
-        const char *at = s->normalized == normalized ? strstr(p, s->text) : NULL;
+        const char *at = s->normalized == normalized && !s->piece ? strstr(p, s->text) : NULL;
         while (at && s->whole && (is_within_run(text, at) || is_within_run(text, at + s->size))) at = strstr(at + 1, s->text);
         if (at && (!first || at < first || (at == first && s->size > (*found)->size))) first = at, *found = s;
     }
@@ -423,7 +429,8 @@ static int encode_plain(Encoder *e, const char *text, size_t size)
     return 0;
 }
 
-int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int max)
+/* The text's own ids, and those of words that are cut out. */
+static int encode_text(const Tokenizer *tok, const char *text, int32_t *ids, int max)
 {
     Encoder e = { .t = tok->tables, .ids = ids, .max = max, .unk = tok->unk };
     const Special *s;
@@ -441,6 +448,36 @@ int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int m
     return result < 0 ? -1 : e.count;
 }
 
+/* The word whose ids begin at ids[0], the longest where there are several; NULL: none. */
+static const Special *find_ids(const struct TokenizerTables *t, const int32_t *ids, int count)
+{
+    const Special *found = NULL;
+    for (int i = 0; i < t->specials; i++) {
+        const Special *s = &t->special[i];
+        if (s->piece && s->pieces <= count && (!found || s->pieces > found->pieces) && memcmp(s->piece, ids, (size_t)s->pieces * sizeof *ids) == 0) found = s;
+    }
+    return found;
+}
+
+int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int max)
+{
+    const struct TokenizerTables *t = tok->tables;
+    int words = 0, all;
+    for (int i = 0; i < t->specials; i++) words += t->special[i].piece != NULL;
+    if (!words || (all = encode_text(tok, text, NULL, 0)) <= 0) return encode_text(tok, text, ids, max);
+    int32_t *own = malloc((size_t)all * sizeof *own);
+    if (!own) return err("no memory for %d tokens", all);
+    if (encode_text(tok, text, own, all) < 0) return free(own), -1;
+    Encoder e = { .ids = ids, .max = max };
+    for (int i = 0; i < all;) {
+        const Special *s = find_ids(t, own + i, all - i);
+        if (s) emit_special(&e, s), i += s->pieces;
+        else emit(&e, own[i++]);
+    }
+    free(own);
+    return e.count;
+}
+
 int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids)
 {
     int room = tok->length - 2, count = tokenizer_encode(tok, text, ids + 1, room);
@@ -451,24 +488,60 @@ int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids)
     return count - kept;
 }
 
-int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count)
+/* What tokenizer_learn does, of a word that is found by `pieces` ids; 0: by its text. */
+static int learn(Tokenizer *tok, const char *word, int id, int count, const int32_t *piece, int pieces)
 {
     struct TokenizerTables *t = tok->tables;
     char *clean = repair(word), *low = clean ? normalize(clean, strlen(clean)) : NULL;
     Special *more = low ? realloc(t->special, ((size_t)t->specials + 1) * sizeof *more) : NULL;
-    int result = more ? 0 : err("%s: no memory for this word", word);
-    if (more) {
+    int32_t *own = more && pieces ? malloc((size_t)pieces * sizeof *own) : NULL;
+    if (more) t->special = more;
+    int result = more && (own || !pieces) ? 0 : err("%s: no memory for this word", word);
+    if (!result) {
         Special *s = &more[t->specials];
         size_t   blank = *low == ' ', size = strlen(low) - blank;
         size -= size && low[blank + size - 1] == ' ';
-        t->special = more;
-        *s = (Special){ .size = (int)size, .id = id, .count = count, .normalized = 1, .whole = 1 };
+        *s = (Special){ .size = (int)size, .id = id, .count = count, .normalized = 1, .whole = 1, .piece = own, .pieces = pieces };
+        if (own) memcpy(own, piece, (size_t)pieces * sizeof *own);
         if (size < 1 || size >= SPECIAL_SIZE) result = err("\"%s\": a word of 1..%d bytes was expected", word, SPECIAL_SIZE - 1);
         else memcpy(s->text, low + blank, size);
         for (int i = 0; i < t->specials && result == 0; i++) result = strcmp(t->special[i].text, s->text) == 0;
         t->specials += result == 0;
     }
+    if (result) free(own);
     free(clean);
     free(low);
     return result;
+}
+
+int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count) { return learn(tok, word, id, count, NULL, 0); }
+
+/* Does the text begin and end with a letter or a digit? */
+static int is_bounded(const char *text)
+{
+    const char *end = text + strlen(text), *last = end;
+    while (last > text && ((uint8_t)*--last & 0xc0) == 0x80) continue;
+    return *text && is_letter_or_digit(text, end) && is_letter_or_digit(last, end);
+}
+
+int tokenizer_learn_ids(Tokenizer *tok, const char *word, int id, int count)
+{
+    int n = is_bounded(word) ? encode_text(tok, word, NULL, 0) : 0;
+    if (n <= 0) return n < 0 ? -1 : learn(tok, word, id, count, NULL, 0);
+    int32_t *piece = malloc((size_t)n * sizeof *piece);
+    int      result = piece ? encode_text(tok, word, piece, n) : err("%s: no memory for this word", word);
+    if (result >= 0) result = learn(tok, word, id, count, piece, n);
+    free(piece);
+    return result;
+}
+
+void tokenizer_forget(Tokenizer *tok, int id)
+{
+    struct TokenizerTables *t = tok->tables;
+    int kept = 0;
+    for (int i = 0; i < t->specials; i++) {
+        if (t->special[i].id < id) t->special[kept++] = t->special[i];
+        else free(t->special[i].piece);
+    }
+    t->specials = kept;
 }

@@ -28,4 +28,12 @@ int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids);
 /* From now on the word stands for the ids [id, id + count), in any case and wherever it is not part of a longer run of letters and digits: "<s1>" also in
  * "a<s1><s2>", "cat" not in "cats". Of words that begin at one place the longest counts. 0; 1: it has a meaning already, which it keeps; -1 and err(). */
 int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count);
+
+/* The same, found as the web UI finds an embedding: wherever the ids of the text have those of the word in a row; where several do, the longest. So the blanks
+ * of "bad-hands - 5" do not matter, and "bad-hands-5" also begins "bad-hands-50", of which each digit is a piece. A word that does not begin and end with a
+ * letter or a digit, as <cat>, has other ids in "<cat>," than alone: it is found as above, before all others. */
+int tokenizer_learn_ids(Tokenizer *tok, const char *word, int id, int count);
+
+/* Unlearns every word that stands for ids from `id` on. */
+void tokenizer_forget(Tokenizer *tok, int id);
 #endif

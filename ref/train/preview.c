@@ -57,7 +57,7 @@ static int draw(Trainer *t, const PromptLine *line, const char *dir, const char 
     Image              image;
     snprintf(file, sizeof file, "%s_%s_%02d_%u.png", c->output_name, mark, place, picture.seed);
     snprintf(lora, sizeof lora, " <lora:%s:1>", c->output_name);
-    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, c->pretrained_model_name_or_path);
+    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, c->pretrained_model_name_or_path, "");
     if (path_join(path, dir, file) || pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL)) return -1;
     int status = image_save(path, &image, text);
     image_free(&image);
