@@ -1,4 +1,4 @@
-/* covers ref/cli/info_files.c ref/cli/outline.c
+/* covers ref/cli/info_files.c ref/cli/outline.c ref/text/embedding.c
  * Any file as `sdlora info` shows it: in full, as JSON and cut to a width. */
 #include "cli/info_files.h"
 #include "cli/outline.h"

@@ -1,4 +1,4 @@
-/* covers ref/text/tokenizer.c
+/* covers ref/text/tokenizer.c ref/text/tokenizer_open.c
  * A text, and after bytes 0xff: vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json. A text alone is for CLIP's rules and the tables of
  * golden/bpe. */
 #include "fuzz.h"

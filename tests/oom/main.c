@@ -38,8 +38,9 @@ static const Job jobs[] = {
     { "train", "train --quiet --overwrite --seed 1 --max_train_steps 1 --network_dim 1 --save_state --logging_dir logs --train_data_dir ../data "
                "--output_dir out --model MODEL", "--seed 1",
       { "out/lora.safetensors", "out/lora-state/state.safetensors" }, 1 },
-    { "sample", "sample --prompt x --steps 1 --seed 1 --width 16 --height 16 --lora ../lora-1.safetensors --output_dir out --grid out/grid.png --model MODEL",
-      "--seed 1", { "out/00000.png", "out/grid.png" }, 1 },
+    { "sample", "sample --prompt cat --embeddings ../words --steps 1 --seed 1 --width 16 --height 16 --lora ../lora-1.safetensors --output_dir out "
+                "--grid out/grid.png --model MODEL", "--seed 1",
+      { "out/00000.png", "out/grid.png" }, 1 },
     { "convert to PEFT's folders", "convert ../lora-1.safetensors out --to peft", "lora-1",
       { "out/unet/adapter_model.safetensors", "out/unet/adapter_config.json" }, 8 },
     { "convert to cloneofsimo's layout", "convert ../places-1.safetensors out.safetensors --to cloneofsimo", "places-1",
@@ -334,9 +335,10 @@ static void prepare(void)
     JOB_CHECK(!is_like("before", "good", job->file[0]));
 }
 
-/* What the later jobs read: the LoRAs of both training runs; one with numbers for names, and another with other numbers in it. */
-static void keep_loras(void)
+/* What the later jobs read: embeddings; the LoRAs of both training runs; one with numbers for names, and another with other numbers in it. */
+static void keep_files(void)
 {
+    copy_tree(tmp_path("words"), "golden/embeddings/dir");
     Safetensors *s = safetensors_open("golden/words/cloneofsimo.safetensors");
     JOB_CHECK(link(place("good", jobs[0].file[0]), tmp_path("lora-1.safetensors")) == 0);
     JOB_CHECK(link(place("before", jobs[0].file[0]), tmp_path("lora-2.safetensors")) == 0);
@@ -367,7 +369,7 @@ int main(int argc, char **argv)
     for (int k = 0; k < JOBS; k++) {
         job = &jobs[k];
         prepare();
-        if (k == 0) keep_loras();
+        if (k == 0) keep_files();
         test_memory();
         test_calls("the disk is full", FAULT_WRITE, ENOSPC, 1);
         test_calls("writing fails once", FAULT_WRITE, EIO, 0);
