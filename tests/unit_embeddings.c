@@ -1,8 +1,7 @@
 /* Textual inversion in prompts: ids and text states against the web UI's matching and torch (golden/embeddings.py), what is refused, what a picture says. */
 #include "base/err.h"
-#include "cli/info_files.h"
 #include "diffusion/embeddings.h"
-#include "lora/lora.h"
+#include "diffusion/words.h"
 #include "tmp.h"
 #include <math.h>
 #include <setjmp.h>
@@ -127,8 +126,34 @@ static void test_refusals(void **state)
     close_both(&p, &e);
 }
 
+/* A LoRA's own word is refused where a prompt has an embedding of that name, or it keeps the embedding's meaning; where no prompt has it, it is the LoRA's. */
+static void test_beside_lora(void **state)
+{
+    static const char lora[] = "golden/words/kohya.safetensors";
+    Pipeline   p;
+    Embeddings e;
+    char       said[64];
+    size_t     size;
+    char      *data = file_read(DIR "/Cat.pt", 1 << 20, &size);
+    (void)state;
+    assert_non_null(data);
+    ok(dir_make(tmp_path("words")));
+    ok(file_write(tmp_path("words/Mocha.pt"), data, size));
+    free(data);
+    ok(learn(&p, &e, tmp_path("words"), "the mocha"));
+    assert_int_equal(words_learn(said, sizeof said, &p, lora, 0), -1);
+    assert_non_null(strstr(err_text(), "mocha: this word has a meaning already"));
+    ok(words_learn(said, sizeof said, &p, lora, 1));
+    assert_string_equal(said, "");
+    close_both(&p, &e);
+    ok(learn(&p, &e, tmp_path("words"), "mochas"));
+    ok(words_learn(said, sizeof said, &p, lora, 0));
+    assert_string_equal(said, "mocha");
+    close_both(&p, &e);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_refusals), cmocka_unit_test(test_beside_lora) };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }
