@@ -15,12 +15,12 @@ typedef struct {
     Latents   latents;
 } Encoded;
 
-static LatentRules rules_of_test = { NULL, JOB_MODEL, 0, 0xffffff, 1 };
+static ModelSource source = { .path = JOB_MODEL };
+static LatentRules rules_of_test = { NULL, &source, 0, 0xffffff, 1 };
 
 static int try_encode(Encoded *e, const char *folder, BucketRules rules)
 {
     *e = (Encoded){ 0 };
-    ModelSource source = { .path = JOB_MODEL };
     if (pipeline_open(&e->pipeline, &source, "ref") || concepts_open(&e->concepts, tmp_path(folder), NULL, NULL) || buckets_open(&e->buckets, &rules))
         fail_msg("%s", err_text());
     for (int i = 0; i < e->concepts.pictures; i++) {
@@ -188,9 +188,62 @@ static void mirror_and_cache(void **state)
     encoded_close(&made);
 }
 
+/* One byte of the encoder's weights, changed. */
+static void change_vae(const char *folder)
+{
+    static const char *const file[] = { "config.json", "diffusion_pytorch_model.safetensors" };
+    char   from[PATH_SIZE], to[PATH_SIZE];
+    size_t size;
+    assert_int_equal(dir_make(folder), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(path_join(from, JOB_MODEL "/vae", file[i]) || path_join(to, folder, file[i]), 0);
+        char *data = file_read(from, 1 << 24, &size);
+        assert_non_null(data);
+        assert_int_equal(file_write(to, data, size), 0);
+        free(data);
+    }
+    Safetensors            *vae = safetensors_open(to);
+    const SafetensorsEntry *e = safetensors_find(vae, "encoder.conv_in.weight");
+    size_t                  at = 8 + (size_t)((const char *)e->data - (const char *)vae->data);
+    char                   *data = file_read(to, 1 << 24, &size);
+    at += size - 8 - vae->bytes;                        /* the header */
+    safetensors_close(vae);
+    data[at] ^= 1;
+    assert_int_equal(file_write(to, data, size), 0);
+    free(data);
+}
+
+/* A latent is known by the autoencoder that made it, wherever that comes from: another one by --vae has others, the same one in a single file has these. */
+static void the_cache_knows_the_autoencoder(void **state)
+{
+    (void)state;
+    Encoded e;
+    char    cache[PATH_SIZE], file[PATH_SIZE], vae[PATH_SIZE];
+    snprintf(cache, sizeof cache, "%s", tmp_path("known"));
+    snprintf(file, sizeof file, "%s", tmp_path("one.safetensors"));
+    snprintf(vae, sizeof vae, "%s", tmp_path("other-vae"));
+    change_vae(vae);
+    if (model_files_convert(file, MODEL_FILE, T_COUNT, &source)) fail_msg("%s", err_text());
+    job_picture("known-data/1_x", 0, 16, 16);
+    job_picture("known-data/1_x", 1, 16, 16);
+    rules_of_test.cache_dir = cache;
+    const struct { ModelSource source; int reused; } run[] = {
+        { { .path = JOB_MODEL }, 0 }, { { .path = JOB_MODEL, .vae = vae }, 0 }, { { .path = file, .tokenizer = JOB_MODEL "/tokenizer" }, 2 },
+        { { .path = file, .vae = vae, .tokenizer = JOB_MODEL "/tokenizer" }, 2 }, { { .path = JOB_MODEL, .vae = JOB_MODEL }, 2 },
+    };
+    for (size_t k = 0; k < sizeof run / sizeof *run; k++) {
+        source = run[k].source;
+        encode(&e, "known-data", one_size);
+        assert_int_equal(e.latents.reused, run[k].reused);
+        encoded_close(&e);
+    }
+    source = (ModelSource){ .path = JOB_MODEL }, rules_of_test.cache_dir = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(each_for_itself), cmocka_unit_test(cut_around_the_centre),
-                                        cmocka_unit_test(a_damaged_picture_is_named), cmocka_unit_test(draws), cmocka_unit_test(mirror_and_cache) };
+                                        cmocka_unit_test(a_damaged_picture_is_named), cmocka_unit_test(draws), cmocka_unit_test(mirror_and_cache),
+                                        cmocka_unit_test(the_cache_knows_the_autoencoder) };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

@@ -5,20 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int hash_part(char hex[HASH_SIZE], const char *model, const char *file)
+/* The hash of the autoencoder as a safetensors file of its own, whatever files it comes from: its weights by their names, and what they do not show. Layouts
+ * differ in shapes, a matrix or a 1x1 kernel: only counts go in. */
+static int hash_vae(char hex[HASH_SIZE], const Vae *vae, const ModelSource *source)
 {
-    char vae[PATH_SIZE], path[PATH_SIZE];
-    return path_join(vae, model, "vae") || path_join(path, vae, file) || hash_file(hex, path) ? -1 : 0;
+    char              groups[16];
+    SafetensorsPair   pair = { "groups", groups };
+    ModelFiles       *files = model_files_open(source);
+    SafetensorsEntry *entry = calloc((size_t)vae->weights.slots + 1, sizeof *entry);
+    int               count = 0, status = files && model_files_need(files, MODEL_VAE) == 0 ? 0 : -1;
+    if (!entry) status = err("%s: out of memory for %d tensors", source->path, vae->weights.slots);
+    for (int i = 0; i < vae->weights.slots && !status; i++) {
+        const SafetensorsEntry *e = safetensors_find(files->part[MODEL_VAE], vae->weights.slot[i].name);
+        if (!e) status = err("%s: %s: no such tensor", files->part[MODEL_VAE]->path, vae->weights.slot[i].name);
+        else entry[count] = *e, entry[count].rank = 1, entry[count++].shape[0] = (int64_t)e->count;
+    }
+    snprintf(groups, sizeof groups, "%d", vae->config.groups);
+    if (!status) status = safetensors_hash_range(hex, entry, count, &pair, 1, 0, UINT64_MAX);
+    free(entry);
+    model_files_close(files);
+    return status;
 }
 
-int latent_cache_open(LatentCache *c, const char *dir, const char *model, const char *set)
+int latent_cache_open(LatentCache *c, const char *dir, const Vae *vae, const ModelSource *source, const char *set)
 {
-    char numbers[HASH_SIZE], config[HASH_SIZE];
+    char hash[HASH_SIZE];
     *c = (LatentCache){ "", "" };
     if (!dir) return 0;
-    if (path_join(c->dir, dir, "") || dir_make(dir) || hash_part(config, model, "config.json")) return -1;
-    if (hash_part(numbers, model, "diffusion_pytorch_model.safetensors") && hash_part(numbers, model, "diffusion_pytorch_model.fp16.safetensors")) return -1;
-    snprintf(c->origin, sizeof c->origin, "sdlora-latent-1 %s %s %s", set, config, numbers);
+    if (path_join(c->dir, dir, "") || dir_make(dir) || hash_vae(hash, vae, source)) return -1;
+    snprintf(c->origin, sizeof c->origin, "sdlora-latent-2 %s %s", set, hash);
     return 0;
 }
 

@@ -81,7 +81,8 @@ int latents_open(Latents *l, Pipeline *p, const Concepts *concepts, const Bucket
     Progress    progress = progress_open("encode", "picture", 0, concepts->pictures);
     LatentCache cache;
     *l = (Latents){ calloc((size_t)concepts->pictures, sizeof *l->latent), concepts->pictures, 0, p->model.vae.config.scaling };
-    int status = l->latent ? latent_cache_open(&cache, rules->cache_dir, rules->model, p->set->name) : err("out of memory for %d latents", concepts->pictures);
+    int status = l->latent ? latent_cache_open(&cache, rules->cache_dir, &p->model.vae, rules->source, p->set->name)
+                           : err("out of memory for %d latents", concepts->pictures);
     for (int i = 0; i < concepts->pictures && !status; i++) {
         status = add_picture(l, i, p, &cache, &concepts->picture[i], &fit[i], buckets->size[fit[i].bucket], rules);
         if (!status && !rules->quiet) progress_update(&progress, i + 1, "%d from the cache", l->reused);

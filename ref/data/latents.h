@@ -20,11 +20,11 @@ typedef struct {
 
 /* How they are made. */
 typedef struct {
-    const char *cache_dir;                              /* kept there between runs (latent_cache.h); NULL: not */
-    const char *model;                                  /* the folder that the pipeline was opened from */
-    int         flip;                                   /* mirror images, too */
-    int         background;                             /* behind what is transparent, 0xRRGGBB */
-    int         quiet;
+    const char        *cache_dir;                       /* kept there between runs (latent_cache.h); NULL: not */
+    const ModelSource *source;                          /* that the pipeline was opened from */
+    int                flip;                            /* mirror images, too */
+    int                background;                      /* behind what is transparent, 0xRRGGBB */
+    int                quiet;
 } LatentRules;
 
 /* Loads, resizes and cuts each picture as fit says and encodes it. 0, or -1 and err(): the picture and what is wrong with it. */

@@ -135,7 +135,8 @@ static int open_latents(Trainer *t)
 {
     const TrainConfig *c = t->config;
     char               dir[PATH_SIZE];
-    LatentRules        rules = { c->cache_latents_to_disk ? dir : NULL, c->pretrained_model_name_or_path, c->flip_aug, c->alpha_background, c->quiet };
+    ModelSource        source = train_config_source(c);
+    LatentRules        rules = { c->cache_latents_to_disk ? dir : NULL, &source, c->flip_aug, c->alpha_background, c->quiet };
     if (path_join(dir, c->train_data_dir, ".latents")) return -1;
     return latents_open(&t->latents, &t->pipeline, &t->concepts, &t->buckets, t->fit, &rules);
 }
