@@ -3,6 +3,7 @@
 #include "cli/info_files.h"
 #include "cli/outline.h"
 #include "lora/info.h"
+#include "model/model_files.h"
 #include "tmp.h"
 #include <float.h>
 #include <math.h>
@@ -237,6 +238,33 @@ static void test_embedding(void **state)
     }
 }
 
+/* Tensors of a single file that belong to no part: averaged copies are counted for themselves, and no example of the others. */
+static void test_rest(void **state)
+{
+    enum { MOST = 2000 };
+    const ModelSource source = { .path = "golden/parity/b/model" };
+    char              path[256];
+    float             zero = 0;
+    SafetensorsEntry *e = calloc(MOST, sizeof *e);
+    (void)state;
+    snprintf(path, sizeof path, "%s", tmp_path("model.safetensors"));
+    if (model_files_convert(path, MODEL_FILE, T_COUNT, &source)) fail_msg("%s", err_text());
+    Safetensors *file = open_file(path);
+    int          n = file->count;
+    assert_true(e && n < MOST - 2);
+    for (int i = 0; i < n; i++) e[i] = file->entry[i];
+    e[n++] = (SafetensorsEntry){ .name = "model_ema.decay", .type = T_F32, .data = &zero };
+    e[n++] = (SafetensorsEntry){ .name = "posterior_variance", .type = T_F32, .data = &zero };
+    if (safetensors_write(tmp_path("rest.safetensors"), e, n, file->pair, file->pairs)) fail_msg("%s", err_text());
+    safetensors_close(file);
+    free(e);
+    cJSON *o = info_of(tmp_path("rest.safetensors"));
+    if (!o) fail_msg("%s", err_text());
+    assert_string_equal(text_of(o, "averaged copies"), "1 tensors (model_ema.), taken with --ema");
+    assert_string_equal(text_of(o, "further tensors"), "1, as posterior_variance");
+    cJSON_Delete(o);
+}
+
 /* Folders' counts are added up, and the most frequent tag comes first. */
 static void test_tags(void **state)
 {
@@ -292,7 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms), cmocka_unit_test(test_layouts), cmocka_unit_test(test_wrong), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_embedding), cmocka_unit_test(test_tags), cmocka_unit_test(test_outline),
+        cmocka_unit_test(test_embedding), cmocka_unit_test(test_rest), cmocka_unit_test(test_tags), cmocka_unit_test(test_outline),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

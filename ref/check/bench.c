@@ -52,18 +52,33 @@ static int bench_shape(const SelftestConfig *config, Set *set[2], const RealShap
     return time > 0 ? 0 : -1;
 }
 
+/* Call j of op k, or NULL: there is none, or it is not asked for. */
+static const RealShape *wanted(const SelftestConfig *config, int k, int j)
+{
+    int named = !config->op || !strcmp(config->op, op_name((OpKind)k)), numbered = config->number < 0 || config->number == j;
+    return named && numbered ? real_shape((OpKind)k, j) : NULL;
+}
+
 int selftest_bench(const SelftestConfig *config, FILE *out)
 {
     Set *set[2] = { set_open_on(config->set, config->device), config->against ? set_open(config->against) : NULL };
-    int  found = 0;
+    int  calls = 0, known = !config->op;
     if (!set[0] || (config->against && !set[1])) return -1;
+    for (int k = 0; k < OP_COUNT; k++) {
+        known = known || !strcmp(config->op, op_name((OpKind)k));
+        for (int j = 0; real_shape((OpKind)k, j); j++) calls += wanted(config, k, j) != NULL;
+    }
+    if (!known) return err("selftest: no op is called %s (`sdlora selftest --list` names them all)", config->op);
+    if (!calls && config->op) return err("selftest: %s has no call %d (`sdlora selftest --list` numbers them)", config->op, config->number);
+    if (!calls) return err("selftest: no op has a call %d (`sdlora selftest --list` numbers them)", config->number);
+
     if (config->threads) omp_set_num_threads(config->threads);
     fprintf(out, "%s, %d thread%s; SD 1.5 at 512x768, best of several\n", set[0]->name, omp_get_max_threads(), omp_get_max_threads() == 1 ? "" : "s");
     fprintf(out, "%-10s %-26s %10s %9s %9s", "op", "where", "ms", "GFLOP/s", "GB/s");
     if (set[1]) fprintf(out, " %6s / %s", set[1]->name, set[0]->name);
     fputc('\n', out);
     for (int k = 0; k < OP_COUNT; k++)
-        for (int j = 0; (!config->op || !strcmp(config->op, op_name((OpKind)k))) && real_shape((OpKind)k, j); j++, found++)
-            if ((config->number < 0 || config->number == j) && bench_shape(config, set, real_shape((OpKind)k, j), out)) return -1;
-    return found ? 0 : err("selftest: no op is called %s (`sdlora selftest --list` names them all)", config->op);
+        for (int j = 0; real_shape((OpKind)k, j); j++)
+            if (wanted(config, k, j) && bench_shape(config, set, wanted(config, k, j), out)) return -1;
+    return 0;
 }

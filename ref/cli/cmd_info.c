@@ -25,7 +25,8 @@ int cmd_info(const InfoConfig *config)
     if (!o) return -1;
     if (config->json) {
         char *text = cJSON_Print(o);
-        int   status = text ? puts(text) < 0 : err("out of memory");
+        int   status = text ? 0 : err("%s: out of memory", config->file);
+        if (text) puts(text);                           /* main looks whether stdout took it */
         cJSON_free(text);
         cJSON_Delete(o);
         return status;

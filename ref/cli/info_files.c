@@ -61,9 +61,9 @@ static int add_tensors(cJSON *o, const char *key, const Safetensors *file, int l
     for (int i = 0; i < file->count; i++) {
         const SafetensorsEntry *e = &file->entry[i];
         if (lora >= 0 && lora != (strstr(e->name, ".lora_") != NULL)) continue;
-        cJSON                  *row = add_row(tensors);
-        char                    shape[160] = "(";
-        double                  squares = 0, most = 0, *x = e->type == T_COUNT ? NULL : malloc(e->count * sizeof *x + 1);
+        cJSON *row = add_row(tensors);
+        char   shape[160] = "(";                        /* eight numbers up to 2^53 */
+        double squares = 0, most = 0, *x = e->type == T_COUNT ? NULL : malloc(e->count * sizeof *x + 1);
         for (int k = 0, at = 1; k < e->rank; k++) at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%lld", k ? "," : "", (long long)e->shape[k]);
         info_add_text(row, "name", "%s", e->name);
         cJSON_AddStringToObject(row, "dtype", e->dtype);
@@ -276,7 +276,7 @@ static void add_folders(cJSON *o, const Safetensors *file)
     cJSON_Delete(dirs);
 }
 
-/* "LoCon, LoRA": each kind of module that there is, once. */
+/* "LoCon; LoRA": each kind of module that there is, once. */
 static void add_algorithms(cJSON *o, const LoraFile *f)
 {
     char text[256] = "";

@@ -99,6 +99,14 @@ static void add_parts(cJSON *o, const Checkpoint *m, const ModelFiles *f)
     add_found(row, &m->vae.weights, f->part[MODEL_VAE]);
 }
 
+/* The first tensor that is no averaged copy; there is one. */
+static const char *first_other(const Safetensors *rest)
+{
+    int i = 0;
+    while (strncmp(rest->entry[i].name, "model_ema.", 10) == 0) i++;
+    return rest->entry[i].name;
+}
+
 static void add_model(cJSON *o, const Checkpoint *m, const ModelFiles *f, int unsaid)
 {
     const char            *named = model_config_name(&f->config);
@@ -112,7 +120,7 @@ static void add_model(cJSON *o, const Checkpoint *m, const ModelFiles *f, int un
     cJSON_AddNumberToObject(o, "parameters", (double)(m->clip.weights.count + m->unet.weights.count + m->vae.weights.count));
     add_parts(o, m, f);
     if (f->ema) info_add_text(o, "averaged copies", "%d tensors (model_ema.), taken with --ema", f->ema);
-    if (others) info_add_text(o, "further tensors", "%d, as %s", others, f->rest->entry[0].name);
+    if (others) info_add_text(o, "further tensors", "%d, as %s", others, first_other(f->rest));
 }
 
 int info_model(cJSON *o, const char *path)

@@ -99,7 +99,8 @@ void manual_page(FILE *out)
           "What stands in [] is the default.\n", out);
     for (int k = 0; all_commands[k]; k++) page_command(out, all_commands[k]);
     fputs(".SH EXIT STATUS\n"
-          "0 done, 1 failed, 2 wrong usage; the one line on standard error says why.\n", out);
+          "0 done; 1 failed, 2 wrong usage: one line on standard error says why;\n"
+          "3 train was ended by SIGINT or SIGTERM, and has saved what \\-\\-resume needs.\n", out);
 }
 
 /* ---- bash ---- */

@@ -56,7 +56,7 @@ static const Option *find(const Command *command, const char *name, size_t lengt
         if (other < edits) edits = other;
         if (!near || edits < best) near = option, best = edits;
     }
-    CHECK(near, "%s has no options", command->name);
+    if (!near) return err("--%.*s: no such option; %s has none", (int)length, name, command->name), NULL;
     bool alike = 2 * best <= (int)length;
     err("--%.*s: no such option%s%s (`sdlora help %s` lists them all)", (int)length, name, alike ? "; the nearest is --" : ", and none is near",
         alike ? near->name : "", command->name);

@@ -86,6 +86,8 @@ static void misuse(void)
         { "", 2, "a command was expected: train, plan, sample" },
         { "trian", 2, "\"trian\": no such command; there are train" },
         { "help trian", 2, "not \"trian\"" },
+        { "devices --set cpu", 2, "--set: no such option; devices has none" },
+        { "help devices set", 2, "--set: no such option; devices has none" },
         { "version 2", 2, "takes no options" },
         { "train", 2, "--pretrained_model_name_or_path" },
         { "sample " SMALL, 2, "--prompt" },
@@ -125,6 +127,7 @@ static void misuse(void)
         { "sample @/nothing --prompt x --output_dir @/out", 1, "/nothing: " },
         { "selftest --op cnv", 1, "no op is called cnv" },
         { "selftest --bench --op cnv --set nought", 1, "nought" },
+        { "selftest --bench --op fill --case 99", 1, "fill has no call 99" },
         { "selftest --set nought", 1, "nought" },
         { "selftest --cases 0", 2, "--cases" },
     };
