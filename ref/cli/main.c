@@ -8,12 +8,27 @@
 
 enum { DONE, FAILED, USAGE, STOPPED };                  /* exit status, documented in `sdlora --help` */
 
-static int train(int argc, char **argv)
+/* A command whose options need no check beyond their own. */
+#define COMMAND(name, Config)                                                                                                                                  \
+    static int run_##name(int argc, char **argv)                                                                                                               \
+    {                                                                                                                                                          \
+        Config config;                                                                                                                                         \
+        int    asked = options_parse(&name##_command, &config, argc, argv);                                                                                    \
+        if (asked) return asked > 0 ? DONE : USAGE;                                                                                                            \
+        return cmd_##name(&config) ? FAILED : DONE;                                                                                                            \
+    }
+COMMAND(info, InfoConfig)
+COMMAND(convert, ConvertConfig)
+COMMAND(merge, MergeConfig)
+COMMAND(resize, ResizeConfig)
+COMMAND(extract, ExtractConfig)
+COMMAND(selftest, SelftestConfig)
+
+static int run_train(int argc, char **argv)
 {
     TrainConfig config;
     int         asked = options_parse(&train_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
+    if (asked) return asked > 0 ? DONE : USAGE;
     int status = train_config_check(&config) ? USAGE : FAILED;
     if (status == FAILED) {
         int ran = cmd_train(&config);
@@ -23,93 +38,36 @@ static int train(int argc, char **argv)
     return status;
 }
 
-static int plan(int argc, char **argv)
+static int run_plan(int argc, char **argv)
 {
     PlanConfig config;
     int        asked = options_parse(&plan_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
+    if (asked) return asked > 0 ? DONE : USAGE;
     int status = plan_config_check(&config) ? USAGE : cmd_plan(&config) ? FAILED : DONE;
     toml_close(config.train.config_file);
     return status;
 }
 
-static int sample(int argc, char **argv)
+static int run_sample(int argc, char **argv)
 {
     SampleConfig config;
     int          asked = options_parse(&sample_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0 || sample_config_check(&config)) return USAGE;
-    return cmd_sample(&config) ? FAILED : DONE;
+    if (asked) return asked > 0 ? DONE : USAGE;
+    return sample_config_check(&config) ? USAGE : cmd_sample(&config) ? FAILED : DONE;
 }
 
-static int info(int argc, char **argv)
-{
-    InfoConfig config;
-    int        asked = options_parse(&info_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_info(&config) ? FAILED : DONE;
-}
-
-static int convert(int argc, char **argv)
-{
-    ConvertConfig config;
-    int          asked = options_parse(&convert_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_convert(&config) ? FAILED : DONE;
-}
-
-static int merge(int argc, char **argv)
-{
-    MergeConfig config;
-    int        asked = options_parse(&merge_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_merge(&config) ? FAILED : DONE;
-}
-
-static int resize(int argc, char **argv)
-{
-    ResizeConfig config;
-    int         asked = options_parse(&resize_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_resize(&config) ? FAILED : DONE;
-}
-
-static int extract(int argc, char **argv)
-{
-    ExtractConfig config;
-    int          asked = options_parse(&extract_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_extract(&config) ? FAILED : DONE;
-}
-
-static int self_test(int argc, char **argv)
-{
-    SelftestConfig config;
-    int            asked = options_parse(&selftest_command, &config, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
-    return cmd_selftest(&config) ? FAILED : DONE;
-}
-
-static int devices(int argc, char **argv)
+static int run_devices(int argc, char **argv)
 {
     char none;                                          /* of options */
     int  asked = options_parse(&devices_command, &none, argc, argv);
-    if (asked > 0) return DONE;
-    if (asked < 0) return USAGE;
+    if (asked) return asked > 0 ? DONE : USAGE;
     return cmd_devices() ? FAILED : DONE;
 }
 
-static int help(int argc, char **argv) { return help_about(stdout, argc, argv) ? USAGE : DONE; }
+static int run_help(int argc, char **argv) { return help_about(stdout, argc, argv) ? USAGE : DONE; }
 
 /* Markdown for docs/cli.md; --man and --bash are for `make install`. */
-static int docs(int argc, char **argv)
+static int run_docs(int argc, char **argv)
 {
     if (argc == 0) help_docs(stdout);
     else if (argc == 1 && !strcmp(argv[0], "--man")) manual_page(stdout);
@@ -118,7 +76,7 @@ static int docs(int argc, char **argv)
     return DONE;
 }
 
-static int version(int argc, char **argv)
+static int run_version(int argc, char **argv)
 {
     if (argc) return err("version: takes no options, \"%s\" was given", argv[0]), USAGE;
     puts("sdlora " SDLORA_VERSION);
@@ -128,10 +86,12 @@ static int version(int argc, char **argv)
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);                  /* the words after the name; an exit status, err() unless it is DONE */
-} commands[] = { { "train", train }, { "plan", plan }, { "sample", sample }, { "info", info }, { "convert", convert }, { "merge", merge },
-               { "resize", resize }, { "extract", extract }, { "selftest", self_test }, { "devices", devices },
-               { "help", help }, { "docs", docs }, { "version", version },
-               { "--help", help }, { "-h", help }, { "--version", version } };
+} commands[] = {
+    { "train", run_train },        { "plan", run_plan },          { "sample", run_sample },      { "info", run_info },
+    { "convert", run_convert },    { "merge", run_merge },        { "resize", run_resize },      { "extract", run_extract },
+    { "selftest", run_selftest },  { "devices", run_devices },    { "help", run_help },          { "docs", run_docs },
+    { "version", run_version },    { "--help", run_help },        { "-h", run_help },            { "--version", run_version },
+};
 
 /* "train, sample and info": the names before those that are options. */
 static const char *list_commands(char list[256], const char *last)
