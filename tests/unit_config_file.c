@@ -41,6 +41,19 @@ static void test_values(void **state)
     toml_close(c.config_file);
 }
 
+/* As other programs write it: what is off, empty or needless there is no obstacle. */
+static void test_foreign(void **state)
+{
+    TrainConfig c;
+    (void)state;
+    static const char text[] = "model = 'm'\ntrain_data_dir = 'd'\nresolution = '512,768'\nvae = ''\nresume = ''\nreg_data_dir = ''\noptimizer_args = []\n"
+                               "network_module = 'networks.lora'\nnetwork_args = []\nnoise_offset = 0.0\nmasked_loss = false\nclip_skip = 1\nxformers = true\n"
+                               "optimizer_type = 'AdamW8bit'\nlr_scheduler_num_cycles = 1\nmax_token_length = 75\nnetwork_dim = 8\n";
+    if (parse(&c, text, WORDS("--quiet"))) fail_msg("%s", err_text());
+    assert_true(c.resolution[0] == 512 && c.resolution[1] == 768 && !c.vae && !c.resume && c.network_dim == 8 && c.optimizer_type == OPTIMIZER_ADAMW);
+    toml_close(c.config_file);
+}
+
 /* What the command line says wins, whichever way either of them says it. */
 static void test_command_line_wins(void **state)
 {
@@ -60,7 +73,10 @@ static void test_refused(void **state)
         const char *text, *words[2];
     } cases[] = {
         { "\nnetwrok_dim = 4\n", { "s.toml:2: netwrok_dim: no such option", "nearest is --network_dim" } },
-        { "xformers = true\n", { "s.toml:1: xformers: no such option", "none is near" } },
+        { "qqqqqq = true\n", { "s.toml:1: qqqqqq: no such option", "none is near" } },
+        { "pretrained_model_name_or_path = 'm'\ntrain_data_dir = 'd'\nxformers = true\nreg_data_dir = 'reg'\n", { "s.toml:4: reg_data_dir reg: not here" } },
+        { "optimizer_type = 'Prodigy'\n", { "s.toml:1: optimizer_type Prodigy: not here" } },
+        { "optimizer_args = ['decouple=True']\n", { "s.toml:1: optimizer_args decouple=True: not here" } },
         { "[a]\n[b]\nnetwork_dim = 0\n", { "s.toml:3: network_dim: a whole number from 1 to 1024", "not \"0\"" } },
         { "network_dim = 4.0\n", { "s.toml:1: network_dim: a whole number", "not \"4.0\"" } },
         { "network_dim = true\n", { "network_dim: a whole number", "not \"true\"" } },
@@ -118,7 +134,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, tmp_open, tmp_close),  cmocka_unit_test_setup_teardown(test_command_line_wins, tmp_open, tmp_close),
-        cmocka_unit_test_setup_teardown(test_refused, tmp_open, tmp_close), cmocka_unit_test(test_examples),
+        cmocka_unit_test_setup_teardown(test_refused, tmp_open, tmp_close), cmocka_unit_test_setup_teardown(test_foreign, tmp_open, tmp_close),
+        cmocka_unit_test(test_examples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

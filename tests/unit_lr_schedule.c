@@ -11,8 +11,8 @@
 static LrScheduler kind_of(const char *name)
 {
     static const char *const names[] = { [LR_CONSTANT] = "constant", [LR_CONSTANT_WITH_WARMUP] = "constant_with_warmup", [LR_LINEAR] = "linear",
-                                         [LR_COSINE] = "cosine" };
-    for (int k = 0; k <= LR_COSINE; k++)
+                                         [LR_COSINE] = "cosine", [LR_COSINE_WITH_RESTARTS] = "cosine_with_restarts" };
+    for (int k = 0; k <= LR_COSINE_WITH_RESTARTS; k++)
         if (!strcmp(name, names[k])) return (LrScheduler)k;
     fail_msg("golden/lr.txt: \"%s\" is no scheduler", name);
     return LR_CONSTANT;
@@ -24,18 +24,19 @@ static void equals_diffusers(void **state)
     (void)state;
     FILE  *f = fopen("golden/lr.txt", "r");
     char   name[32];
-    int    warmup, total, runs = 0;
+    int    warmup, total, cycles, runs = 0;
     double want;
     assert_non_null(f);
-    for (; fscanf(f, "%31s %d %d", name, &warmup, &total) == 3; runs++) {
+    for (; fscanf(f, "%31s %d %d %d", name, &warmup, &total, &cycles) == 4; runs++) {
         for (int k = 0; k < total; k++) {
             assert_int_equal(fscanf(f, "%lf", &want), 1);
-            double got = lr_factor(kind_of(name), k, warmup, total);
-            if (!(fabs(got - want) <= 8 * DBL_EPSILON)) fail_msg("%s, warm-up %d of %d, step %d: %.17g, want %.17g", name, warmup, total, k, got, want);
+            double got = lr_factor(kind_of(name), k, warmup, total, cycles);
+            if (!(fabs(got - want) <= 8 * DBL_EPSILON))
+                fail_msg("%s, warm-up %d of %d, %d times, step %d: %.17g, want %.17g", name, warmup, total, cycles, k, got, want);
         }
     }
     fclose(f);
-    assert_int_equal(runs, 29);
+    assert_int_equal(runs, 47);
 }
 
 static void a_warmup_is_steps_or_a_share(void **state)

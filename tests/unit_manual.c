@@ -76,10 +76,10 @@ static void test_completion(void **state)
     } cases[] = {
         { "sdlora|tr", "train " },
         { "sdlora|train|--network_d", "--network_dim " },
-        { "sdlora|train|--lr_scheduler|co", "constant constant_with_warmup cosine " },
+        { "sdlora|train|--lr_scheduler|co", "constant constant_with_warmup cosine cosine_with_restarts " },
         { "sdlora|train|--lr-scheduler|lin", "linear " },
         { "sdlora|train|--lr_scheduler|=|lin", "linear " },
-        { "sdlora|train|--lr_scheduler|=", "constant constant_with_warmup linear cosine " },
+        { "sdlora|train|--lr_scheduler|=", "constant constant_with_warmup linear cosine cosine_with_restarts " },
         { "sdlora|train|--network_args|", "conv_dim= conv_alpha= " },
         { "sdlora|train|--train_data_dir|pic", "pictures " },
         { "sdlora|train|--model|p", "pictures plain.safetensors " },

@@ -1,6 +1,7 @@
 /* unit_options.c - the command line: what is accepted, what is refused and in which words, what help and docs/cli.md say; prompt lines. */
 #include "base/err.h"
 #include "cli/cmd.h"
+#include "cli/foreign.h"
 #include "cli/options.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -129,7 +130,7 @@ static void test_train_refused(void **state)
         { "--train_data_dir|d", { "--pretrained_model_name_or_path", "required" } },
         { "--model|m", { "--train_data_dir", "required" } },
         { TRAIN "--netwrok_dim|4", { "--netwrok_dim: no such option", "nearest is --network_dim", "sdlora help train" } },
-        { TRAIN "--xformers", { "--xformers: no such option", "none is near" } },
+        { TRAIN "--qqqqqq", { "--qqqqqq: no such option", "none is near" } },
         { TRAIN "--=3", { "no such option" } },
         { TRAIN "--network_dim|0", { "--network_dim", "from 1 to 1024", "not \"0\"" } },
         { TRAIN "--network_dim|1025", { "not \"1025\"" } },
@@ -147,7 +148,7 @@ static void test_train_refused(void **state)
         { TRAIN "--learning_rate|inf", { "not \"inf\"" } },
         { TRAIN "--learning_rate|1e999", { "not \"1e999\"" } },
         { TRAIN "--learning_rate|-1", { "not \"-1\"" } },
-        { TRAIN "--lr_scheduler|cosin", { "one of constant, constant_with_warmup, linear, cosine", "not \"cosin\"" } },
+        { TRAIN "--lr_scheduler|cosin", { "one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts", "not \"cosin\"" } },
         { TRAIN "--lr_scheduler|", { "--lr_scheduler", "was expected" } },
         { TRAIN "--lr_warmup_steps|100%", { "--lr_warmup_steps", "100%" } },
         { TRAIN "--lr_warmup_steps|1.5", { "not \"1.5\"" } },
@@ -164,6 +165,7 @@ static void test_train_refused(void **state)
         { TRAIN "--min_bucket_reso|64", { "--min_bucket_reso", "--enable_bucket" } },
         { TRAIN "--bucket_no_upscale", { "--bucket_no_upscale", "--enable_bucket" } },
         { TRAIN "--enable_bucket|--min_bucket_reso|512|--max_bucket_reso|256", { "256", "not 512" } },
+        { TRAIN "--lr_scheduler_num_cycles|3", { "--lr_scheduler_num_cycles", "cosine_with_restarts alone" } },
         { TRAIN "--lr_warmup_steps|10", { "--lr_warmup_steps", "constant_with_warmup" } },
         { TRAIN "--output_name|a/b", { "--output_name", "\"a/b\"", "--output_dir" } },
     };
@@ -206,6 +208,50 @@ static void test_sample_refused(void **state)
     config = sample_of("m|--prompt|x");
     config.prompt = long_prompt;
     assert_int_equal(sample_config_check(&config), -1);
+}
+
+/* Of other programs: what changes nothing here is passed over with its words, what would is refused, and no row hides an option or a later row. */
+static void test_foreign(void **state)
+{
+    (void)state;
+    TrainConfig c = train_of(TRAIN "--network_module=networks.lora|--xformers|--cache_latents|--mixed_precision|fp16|--noise_offset|0.0|--clip-skip=1|"
+                                   "--save_model_as|safetensors|--max_token_length=225|--optimizer_type|adamw8bit|--network_dim|8");
+    assert_int_equal(c.optimizer_type, OPTIMIZER_ADAMW), assert_int_equal(c.network_dim, 8);
+    c = train_of(TRAIN "--lr_scheduler|cosine_with_restarts|--lr_scheduler_num_cycles|3");
+    assert_int_equal(c.lr_scheduler, LR_COSINE_WITH_RESTARTS), assert_int_equal(c.lr_scheduler_num_cycles, 3);
+
+    static const Refusal train[] = {
+        { TRAIN "--network_module|lycoris.kohya", { "--network_module lycoris.kohya: not here", "networks.lora" } },
+        { TRAIN "--reg_data_dir=reg|--quiet", { "--reg_data_dir reg: not here", "--train_data_dir" } },
+        { TRAIN "--optimizer_type|Prodigy", { "--optimizer_type Prodigy", "--unet_lr 1e-4" } },
+        { TRAIN "--optimizer_args|decouple=True|use_bias_correction=True", { "--optimizer_args decouple=True", "--weight_decay" } },
+        { TRAIN "--noise_offset|0.1|--seed|1", { "--noise_offset 0.1" } },
+        { TRAIN "--xformers|--netwrok_dim|4", { "nearest is --network_dim" } },
+        { TRAIN "--clip_skip", { "--clip_skip: not here" } },
+    };
+    for (size_t k = 0; k < sizeof train / sizeof *train; k++) check_refused(&train[k], parse(&train_command, &c, train[k].line));
+    static const Refusal sample[] = {
+        { "m|--prompt|x|--H|96", { "--H 96: not here", "--height" } },
+        { "m|--prompt|x|--sampler|DPM++ 2M Karras", { "--sampler_name DPM++ 2M Karras", "--scheduler karras" } },
+        { "m|--prompt|x|--guidance-scale=3", { "--cfg_scale" } },
+        { "m|--prompt|x|--hr_upscaler|Latent", { "--hr_upscaler Latent", "--width" } },
+    };
+    SampleConfig s;
+    for (size_t k = 0; k < sizeof sample / sizeof *sample; k++) check_refused(&sample[k], parse(&sample_command, &s, sample[k].line));
+    assert_null(options_find(&train_command, "xformers")), assert_non_null(strstr(err_text(), "is no option here: attention"));
+
+    const Command *const commands[] = { &train_command, &sample_command };
+    for (int n = 0; n < 2; n++)
+        for (const Foreign *row = commands[n]->foreign; row->name; row++) {
+            bool last = true;                           /* of its name: then it is about every value */
+            for (const Foreign *later = row + 1; later->name; later++) last = last && strcmp(later->name, row->name);
+            for (int k = 0; k < commands[n]->count; k++) {
+                const Option *option = &commands[n]->options[k];
+                bool          ours = option->name && (!strcmp(option->name, row->name) || (option->alias && !strcmp(option->alias, row->name)));
+                if (ours) last = false, assert_true(option->kind == OPT_CHOICE && row->values);
+            }
+            if (last == !!row->values) fail_msg("--%s: %s", row->name, row->values ? "its last row is not about every value" : "a row behind it is never met");
+        }
 }
 
 /* Two rows never share a place, and every number's range is a range. */
@@ -344,9 +390,10 @@ static void test_lora_argument(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_train_defaults), cmocka_unit_test(test_train_values), cmocka_unit_test(test_sample_values), cmocka_unit_test(test_train_refused),
-        cmocka_unit_test(test_sample_refused), cmocka_unit_test(test_table),        cmocka_unit_test(test_help),          cmocka_unit_test(test_help_about),
-        cmocka_unit_test(test_docs),           cmocka_unit_test(test_prompt_line),  cmocka_unit_test(test_lora_argument),
+        cmocka_unit_test(test_train_defaults), cmocka_unit_test(test_train_values), cmocka_unit_test(test_sample_values),
+        cmocka_unit_test(test_train_refused),  cmocka_unit_test(test_sample_refused), cmocka_unit_test(test_foreign), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_help),           cmocka_unit_test(test_help_about),   cmocka_unit_test(test_docs),
+        cmocka_unit_test(test_prompt_line),    cmocka_unit_test(test_lora_argument),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* option_table.c - every option of every command: where it goes, its default and range, and what a newcomer should know about it. */
 #include "cli/cmd.h"
+#include "cli/foreign.h"
 #include "cli/options.h"
 #include "diffusion/sample_config.h"
 #include "train/config.h"
@@ -33,7 +34,8 @@ static const Choice samplers[] = {
 #define AT(field) .name = #field, .offset = offsetof(TrainConfig, field)
 
 static const Choice schedulers[] = {
-    { "constant", LR_CONSTANT }, { "constant_with_warmup", LR_CONSTANT_WITH_WARMUP }, { "linear", LR_LINEAR }, { "cosine", LR_COSINE }, { 0 }
+    { "constant", LR_CONSTANT }, { "constant_with_warmup", LR_CONSTANT_WITH_WARMUP }, { "linear", LR_LINEAR }, { "cosine", LR_COSINE },
+    { "cosine_with_restarts", LR_COSINE_WITH_RESTARTS }, { 0 }
 };
 static const Choice optimizers[] = { { "AdamW", OPTIMIZER_ADAMW }, { 0 } };
 static const Choice precisions[] = { { "float", T_F32 }, { "fp16", T_F16 }, { "bf16", T_BF16 }, { 0 } };
@@ -111,8 +113,9 @@ static const Option train_options[] = {
     { AT(text_encoder_lr), .kind = OPT_REAL, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate", .help = "The text encoder's own rate",
       .more = "Half the UNet's rate is a common choice: the text encoder forgets sooner." },
     { AT(lr_scheduler), .kind = OPT_CHOICE, .value = "constant", .choices = schedulers, .help = "How the rate goes over the run",
-      .more = "linear and cosine end at 0, so that the last steps settle; the run's length is then part of the recipe. constant_with_warmup and both of "
-              "these rise from 0 over lr_warmup_steps." },
+      .more = "linear and cosine end at 0, so that the last steps settle; the run's length is then part of the recipe. cosine_with_restarts does so "
+              "lr_scheduler_num_cycles times, beginning anew at the full rate. All but constant rise from 0 over lr_warmup_steps." },
+    { AT(lr_scheduler_num_cycles), .kind = OPT_INT, .value = "1", .low = 1, .high = 1000, .help = "How often cosine_with_restarts goes down" },
     { AT(lr_warmup_steps), .kind = OPT_SHARE, .value = "0", .low = 0, .high = 10000000, .help = "Steps until the rate is full, or their share of all",
       .more = "Adam's first steps are all of full length, whichever way; a warm-up of some 20 to 100 steps keeps them small." },
     { AT(optimizer_type), .kind = OPT_CHOICE, .value = "AdamW", .choices = optimizers, .help = "How steps follow from gradients" },
@@ -215,7 +218,7 @@ enum { PLAN_ROWS = 5 };                                 /* the last of them, hea
 const Command train_command = {
     .name = "train", .summary = "teaches a Stable Diffusion model a subject or a style, as a LoRA",
     .usage = "--pretrained_model_name_or_path PATH --train_data_dir DIR [options]",
-    .options = train_options, .count = ROWS(train_options) - PLAN_ROWS, .size = sizeof(TrainConfig),
+    .options = train_options, .count = ROWS(train_options) - PLAN_ROWS, .foreign = training_elsewhere, .size = sizeof(TrainConfig),
     .lesson = "Example\n"
               "  pictures/10_mochi holds 20 pictures; a caption reads \"mochi, smile, forest\".\n"
               "    sdlora train --model model.safetensors --train_data_dir pictures --output_name mochi \\\n"
@@ -237,7 +240,8 @@ const Command train_command = {
 const Command plan_command = {
     .name = "plan", .summary = "tells what a training would take: memory by kind, work, steps, time",
     .usage = "--model MODEL [--images NxR,...] [options of train]",
-    .options = train_options, .count = ROWS(train_options), .shared = ROWS(train_options) - PLAN_ROWS, .size = sizeof(PlanConfig),
+    .options = train_options, .count = ROWS(train_options), .foreign = training_elsewhere, .shared = ROWS(train_options) - PLAN_ROWS,
+    .size = sizeof(PlanConfig),
     .lesson = "All options of train are options of plan, and a settings file of train is one of plan; neither the\n"
               "pictures nor the model need be there. MODEL is a folder, or sd15, sd20-base, sd20, sd21-base, sd21.\n"
               "\n"
@@ -325,7 +329,7 @@ static const Option sample_options[] = {
 const Command sample_command = {
     .name = "sample", .summary = "draws pictures, with LoRAs or without",
     .usage = "MODEL --prompt TEXT [options]",
-    .options = sample_options, .count = ROWS(sample_options), .size = sizeof(SampleConfig),
+    .options = sample_options, .count = ROWS(sample_options), .foreign = sampling_elsewhere, .size = sizeof(SampleConfig),
     .lesson = "Examples\n"
               "  Four pictures with a LoRA at 0.8 of its strength:\n"
               "    sdlora sample model.safetensors --lora mochi.safetensors:0.8 --prompt \"mochi, smile, forest\" \\\n"

@@ -1,17 +1,17 @@
-/* options.c - reading and explaining the tables of option_table.c. */
+/* options.c - reading a command line and a settings file by the tables of option_table.c. */
 #include "cli/options.h"
 #include "base/err.h"
+#include "cli/foreign.h"
 #include "diffusion/sample_config.h"
 #include "io/toml.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 100, HELP_COLUMN = 36, MAX_OPTIONS = 128, MAX_LINE = OPTION_LINE };
+enum { MAX_OPTIONS = 128, PLACE_SIZE = 512 };
 
 /* ---- names ---- */
 
@@ -44,80 +44,45 @@ static int distance(const char *a, size_t length, const char *b)
     return row[width];
 }
 
-static const Option *find(const Command *command, const char *name, size_t length)
+/* NULL: there is none of that name; then *nearest is the row whose name is nearest, and *edits what lies between. */
+static const Option *find(const Command *command, const char *name, size_t length, const Option **nearest, int *edits)
 {
-    const Option *near = NULL;
-    int           best = 0;
+    *nearest = NULL;
     for (int k = 0; k < command->count; k++) {
         const Option *option = &command->options[k];
         if (!option->name) continue;
         if (same_name(name, length, option->name) || (option->alias && same_name(name, length, option->alias))) return option;
-        int edits = distance(name, length, option->name), other = option->alias ? distance(name, length, option->alias) : edits;
-        if (other < edits) edits = other;
-        if (!near || edits < best) near = option, best = edits;
+        int here = distance(name, length, option->name), other = option->alias ? distance(name, length, option->alias) : here;
+        if (other < here) here = other;
+        if (!*nearest || here < *edits) *nearest = option, *edits = here;
     }
-    if (!near) return err("--%.*s: no such option; %s has none", (int)length, name, command->name), NULL;
-    bool alike = 2 * best <= (int)length;
-    err("--%.*s: no such option%s%s (`sdlora help %s` lists them all)", (int)length, name, alike ? "; the nearest is --" : ", and none is near",
-        alike ? near->name : "", command->name);
     return NULL;
 }
 
-const Option *options_find(const Command *command, const char *name) { return find(command, name, strlen(name)); }
-
-/* ---- texts about an option ---- */
-
-const char *option_word(const Option *option)
+static const Option *find_or_say(const Command *command, const char *name, size_t length)
 {
-    static const char *const by_kind[] = {
-        [OPT_FLAG] = "", [OPT_INT] = "N", [OPT_LONG] = "N", [OPT_REAL] = "X", [OPT_SHARE] = "N|P%", [OPT_COLOUR] = "COLOUR", [OPT_SIZE] = "W,H",
-        [OPT_TEXT] = "TEXT", [OPT_CHOICE] = "NAME", [OPT_LIST] = "TEXT", [OPT_PAIRS] = "KEY=VALUE ...", [OPT_SETTINGS] = "FILE"
-    };
-    return option->word ? option->word : by_kind[option->kind];
+    const Option  *nearest, *option;
+    const Foreign *foreign = foreign_find(command->foreign, name, length, NULL);
+    int            edits = 0;
+    if ((option = find(command, name, length, &nearest, &edits))) return option;
+    if (!nearest) return err("--%.*s: no such option; %s has none", (int)length, name, command->name), NULL;
+    bool alike = 2 * edits <= (int)length;
+    if (foreign && foreign->why) err("--%.*s: is no option here: %s", (int)length, name, foreign->why);
+    else err("--%.*s: no such option%s%s (`sdlora help %s` lists them all)", (int)length, name, alike ? "; the nearest is --" : ", and none is near",
+             alike ? nearest->name : "", command->name);
+    return NULL;
 }
 
-/* Appends to a line of MAX_LINE bytes. */
-__attribute__((format(printf, 2, 3))) static void append(char *line, const char *format, ...)
-{
-    size_t  used = strlen(line);
-    va_list arguments;
-    va_start(arguments, format);
-    int wanted = vsnprintf(line + used, MAX_LINE - used, format, arguments);
-    va_end(arguments);
-    CHECK(wanted >= 0 && (size_t)wanted < MAX_LINE - used, "a text of the table of options is too long: %.60s", line);
-}
+const Option *options_find(const Command *command, const char *name) { return find_or_say(command, name, strlen(name)); }
 
-static void append_choices(char *line, const Option *option)
-{
-    for (const Choice *choice = option->choices; choice->name; choice++) append(line, "%s%s", choice == option->choices ? "" : ", ", choice->name);
-}
-
-/* "a whole number from 1 to 8" */
-static void append_expected(char *line, const Option *option)
-{
-    switch (option->kind) {
-    case OPT_INT:
-    case OPT_LONG: append(line, "a whole number"); break;
-    case OPT_REAL: append(line, "a number"); break;
-    case OPT_SHARE: append(line, "a whole number, or a share below 1 or 100%%,"); break;
-    case OPT_SIZE: append(line, "WIDTH,HEIGHT or one number for both, each a whole number"); break;
-    case OPT_COLOUR: append(line, "white, black, grey, or R,G,B, each a whole number from 0 to 255"); return;
-    case OPT_CHOICE: append(line, "one of "), append_choices(line, option); return;
-    case OPT_PAIRS: append(line, "KEY=VALUE with a key of "), append_choices(line, option); return;
-    default: append(line, "a text"); return;
-    }
-    append(line, " from %.10g", option->low);
-    if (option->high > 0) append(line, " to %.10g", option->high);
-}
+/* ---- values ---- */
 
 static int bad_value(const Option *option, const char *value)
 {
-    char expected[MAX_LINE] = "";
-    append_expected(expected, option);
+    char expected[OPTION_LINE];
+    option_expected(expected, option);
     return err("--%s: %s was expected, not \"%s\" (%s)", option->name, expected, value, option->help);
 }
-
-/* ---- values ---- */
 
 static bool in_range(const Option *option, double x) { return x >= option->low && (option->high <= 0 || x <= option->high); }
 
@@ -244,9 +209,26 @@ typedef struct {
     bool           seen[MAX_OPTIONS];
     bool           settled[MAX_OPTIONS];                /* given on the command line, while a settings file is read */
     const char    *settings;                            /* its path, or NULL */
+    char           place[PLACE_SIZE];                   /* while it is read: "FILE:LINE: ", else "--" */
+    char           refused[ERR_SIZE];                   /* the last refusal of an option of other programs; those before it have been printed */
 } Parse;
 
 static bool is_option(const char *word) { return !strncmp(word, "--", 2) && word[2]; }
+
+/* An option of other programs, or a value that only they know: says what becomes of it. False: it is none. */
+static bool take_elsewhere(Parse *p, const char *name, size_t length, const char *value)
+{
+    const Foreign *row = foreign_find(p->command->foreign, name, length, value);
+    char           line[ERR_SIZE];
+    if (!row) return false;
+    if (!row->why) return true;
+    snprintf(line, sizeof line, "%s%.*s%s%.64s: %s: %s", p->place, (int)length, name, *value ? " " : "", value, row->passed ? "passed over" : "not here",
+             row->why);
+    if (row->passed) fprintf(stderr, "sdlora: %s\n", line);
+    else if (*p->refused) fprintf(stderr, "sdlora: %s\n", p->refused);
+    if (!row->passed) memcpy(p->refused, line, sizeof line);
+    return true;
+}
 
 /* Sets a value that the user gave: once, unless the option is a list. */
 static int give(Parse *p, const Option *option, const char *value)
@@ -256,6 +238,7 @@ static int give(Parse *p, const Option *option, const char *value)
     if (*seen && option->kind != OPT_LIST) return err("--%s: given twice%s%s", option->name, *value ? ", the second time as " : "", value);
     *seen = true;
     if (option->kind == OPT_SETTINGS) return p->settings = value, 0;    /* read when the command line is */
+    if (option->kind == OPT_CHOICE && !read_choice(option, value) && take_elsewhere(p, option->name, strlen(option->name), value)) return 0;
     return set_value(option, p->config, value, false);
 }
 
@@ -278,12 +261,23 @@ static int give_pairs(Parse *p, const Option *option, const char *word)
     return count ? 0 : err("--%s: %s was expected after it", option->name, option_word(option));
 }
 
+/* 0: said what becomes of it; -1 and err(): no such option in other programs either. */
+static int take_foreign(Parse *p, const char *name, size_t length, const char *value)
+{
+    const Foreign *row = foreign_find(p->command->foreign, name, length, NULL);
+    if (!row) return find_or_say(p->command, name, length), -1;
+    bool taken = take_elsewhere(p, name, length, value ? value : row->words && p->next < p->argc && !is_option(p->argv[p->next]) ? p->argv[p->next++] : "");
+    CHECK(taken, "--%s: its last row is not about any value", row->name);
+    while (!value && row->words == SEVERAL_WORDS && p->next < p->argc && !is_option(p->argv[p->next])) p->next++;
+    return 0;
+}
+
 static int take_option(Parse *p, const char *word)
 {
     size_t        length = strcspn(word + 2, "=");
     const char   *inline_value = word[2 + length] ? word + 2 + length + 1 : NULL;
-    const Option *option = find(p->command, word + 2, length);
-    if (!option) return -1;
+    const Option *nearest, *option = find(p->command, word + 2, length, &nearest, &(int){ 0 });
+    if (!option) return take_foreign(p, word + 2, length, inline_value);
     if (option->kind == OPT_PAIRS) return give_pairs(p, option, inline_value);
     if (option->kind == OPT_FLAG) return inline_value ? err("--%s: takes no value, \"%s\" was given", option->name, inline_value) : give(p, option, "");
     if (inline_value) return give(p, option, inline_value);
@@ -307,8 +301,9 @@ static int take_positional(Parse *p, const char *word)
 /* [512, 768] is "512,768". */
 static int take_numbers(Parse *p, const Option *option, const TomlValue *v)
 {
-    char text[MAX_LINE] = "";
-    for (int k = 0; k < v->count; k++) append(text, "%s%.24s", k ? "," : "", v->item[k].text);
+    char   text[TOML_ITEMS * 32] = "";
+    size_t used = 0;
+    for (int k = 0; k < v->count; k++) used += (size_t)snprintf(text + used, sizeof text - used, "%s%.24s", k ? "," : "", v->item[k].text);
     return give(p, option, text);
 }
 
@@ -323,17 +318,27 @@ static int take_array(Parse *p, const Option *option, const TomlValue *v)
     return 0;
 }
 
+/* A key that is no option here. What is false or empty is not asked for. */
+static int take_foreign_setting(Parse *p, const char *key, const TomlValue *v)
+{
+    if (!foreign_find(p->command->foreign, key, strlen(key), NULL)) return find_or_say(p->command, key, strlen(key)), -1;
+    if (v->kind == TOML_ARRAY) v = v->count ? &v->item[0] : NULL;
+    if (v && *v->text && strcmp(v->text, "false")) take_elsewhere(p, key, strlen(key), strcmp(v->text, "true") ? v->text : "");
+    return 0;
+}
+
 static int take_setting(Parse *p, const TomlEntry *entry)
 {
-    const Option    *option = options_find(p->command, entry->key);
+    const Option    *nearest, *option = find(p->command, entry->key, strlen(entry->key), &nearest, &(int){ 0 });
     const TomlValue *v = &entry->value;
-    if (!option) return -1;
+    if (!option) return take_foreign_setting(p, entry->key, v);
     bool text = option->kind == OPT_TEXT || option->kind == OPT_CHOICE || option->kind == OPT_LIST || option->kind == OPT_PAIRS;
     if (option->kind == OPT_SETTINGS) return err("--%s: a settings file names no other one", option->name);
     if (v->kind == TOML_ARRAY) return take_array(p, option, v);
     if (option->kind == OPT_FLAG && v->kind != TOML_BOOL) return err("--%s: true or false was expected, not \"%s\" (%s)", option->name, v->text, option->help);
     if (option->kind == OPT_FLAG) return *v->text == 't' ? give(p, option, "") : 0;
     if (text && v->kind != TOML_STRING) return err("--%s: a text in quotation marks was expected, not %s (%s)", option->name, v->text, option->help);
+    if (option->kind == OPT_TEXT && !option->required && !*v->text) return 0;   /* resume = "": as kohya's GUI writes what is not given */
     return option->kind == OPT_PAIRS ? give_pair(p, option, v->text) : give(p, option, v->text);
 }
 
@@ -344,8 +349,10 @@ static int read_settings(Parse *p, Toml **toml)
     if (!path) return 0;
     if (!(*toml = toml_open(path))) return -1;
     memcpy(p->settled, p->seen, sizeof p->seen);
-    for (int k = 0; k < (*toml)->count; k++)
-        if (take_setting(p, &(*toml)->entry[k])) return err("%s:%d: %s", path, (*toml)->entry[k].line, err_text() + strspn(err_text(), "-"));
+    for (int k = 0; k < (*toml)->count; k++) {
+        snprintf(p->place, sizeof p->place, "%.*s:%d: ", PLACE_SIZE - 16, path, (*toml)->entry[k].line);
+        if (take_setting(p, &(*toml)->entry[k])) return err("%s%s", p->place, err_text() + strspn(err_text(), "-"));
+    }
     return 0;
 }
 
@@ -373,119 +380,19 @@ void options_defaults(const Command *command, void *config)
 int options_parse(const Command *command, void *config, int argc, char **argv)
 {
     Toml *toml = NULL;
-    Parse p = { .command = command, .config = config, .argc = argc, .argv = argv };
+    Parse p = { .command = command, .config = config, .argc = argc, .argv = argv, .place = "--" };
+    int   status = 0;
     options_defaults(command, config);
-    while (p.next < argc) {
+    while (p.next < argc && !status) {
         const char *word = argv[p.next++];
         if (!strcmp(word, "--help") || !strcmp(word, "-h")) return options_help(stdout, command), 1;
-        if (is_option(word) ? take_option(&p, word) : take_positional(&p, word)) return -1;
+        status = is_option(word) ? take_option(&p, word) : take_positional(&p, word);
     }
-    if (read_settings(&p, &toml) || check_required(&p)) return toml_close(toml), -1;
+    if (!status) status = read_settings(&p, &toml);
+    if (*p.refused && status) fprintf(stderr, "sdlora: %s\n", p.refused);
+    else if (*p.refused) status = err("%s", p.refused);
+    if (status || check_required(&p)) return toml_close(toml), -1;
     for (int k = 0; k < command->count; k++)
         if (command->options[k].kind == OPT_SETTINGS) *(Toml **)((char *)config + command->options[k].offset) = toml;
     return 0;
-}
-
-/* ---- help ---- */
-
-/* Prints the words of text from `column` on, where the cursor stands, breaking lines before WIDTH. */
-static void print_wrapped(FILE *out, int column, const char *text)
-{
-    int at = column;
-    for (size_t length; *text; text += length, text += strspn(text, " ")) {
-        length = strcspn(text, " ");
-        if (at > column && at + 1 + (int)length > WIDTH) fprintf(out, "\n%*s", column, ""), at = column;
-        at += fprintf(out, "%s%.*s", at > column ? " " : "", (int)length, text);
-    }
-    fputc('\n', out);
-}
-
-static void append_default(char *line, const Option *option)
-{
-    const char *value = option->unset ? option->unset : option->value;
-    if (option->required) append(line, "required");
-    else if (value) append(line, "%s", *value ? value : "\"\"");
-}
-
-/* One line on the option: what it is, the choices, the default. */
-static void append_help(char *line, const Option *option)
-{
-    append(line, "%s", option->help);
-    if (option->choices) append(line, ": "), append_choices(line, option);
-    char value[MAX_LINE] = "";
-    append_default(value, option);
-    if (*value) append(line, " [%s]", value);
-}
-
-void option_line(char line[OPTION_LINE], const Option *option)
-{
-    *line = 0;
-    append_help(line, option);
-}
-
-void options_help(FILE *out, const Command *command)
-{
-    fprintf(out, "sdlora %s - %s\n\nUsage: sdlora %s%s%s\n", command->name, command->summary, command->name, *command->usage ? " " : "", command->usage);
-    for (int k = command->shared; k < command->count; k++) {
-        const Option *option = &command->options[k];
-        char          line[MAX_LINE] = "";
-        if (option->group) {
-            fprintf(out, "\n%s\n", option->group);
-            continue;
-        }
-        int column = fprintf(out, *option_word(option) ? "  --%s %s" : "  --%s", option->name, option_word(option));
-        if (column >= HELP_COLUMN) fputc('\n', out), column = 0;
-        fprintf(out, "%*s", HELP_COLUMN - column, "");
-        append_help(line, option);
-        print_wrapped(out, HELP_COLUMN, line);
-    }
-    if (command->count) fprintf(out, "\n`sdlora help %s OPTION` says more about an option.\n", command->name);
-    fprintf(out, "\n%s", command->lesson);
-}
-
-void options_explain(FILE *out, const Command *command, const Option *option)
-{
-    char line[MAX_LINE] = "";
-    fprintf(out, "sdlora %s --%s %s\n", command->name, option->name, option_word(option));
-    if (option->alias) fprintf(out, "  also --%s\n", option->alias);
-    append_help(line, option);
-    append(line, ".");
-    if (option->high > 0) append(line, " Takes "), append_expected(line, option), append(line, ".");
-    fputs("  ", out), print_wrapped(out, 2, line);
-    if (option->more) fputs("\n  ", out), print_wrapped(out, 2, option->more);
-}
-
-/* Prints text inside a cell of a Markdown table. */
-static void print_cell(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '|') fputc('\\', out);
-        fputc(*text, out);
-    }
-}
-
-void options_markdown(FILE *out, const Command *command)
-{
-    fprintf(out, "## sdlora %s\n\nIt %s.\n\n```\nsdlora %s %s\n```\n", command->name, command->summary, command->name, command->usage);
-    for (int k = command->shared; k < command->count; k++) {
-        const Option *option = &command->options[k];
-        char          line[MAX_LINE] = "";
-        if (option->group) {
-            fprintf(out, "\n### %s\n\n| option | default | meaning |\n|---|---|---|\n", option->group);
-            continue;
-        }
-        fprintf(out, "| `--%s%s", option->name, *option_word(option) ? " " : "");
-        print_cell(out, option_word(option));
-        fputs(option->alias ? "`, `--" : "`", out);
-        if (option->alias) fprintf(out, "%s`", option->alias);
-        fputs(" | ", out);
-        append_default(line, option);
-        print_cell(out, line);
-        fputs(" | ", out), print_cell(out, option->help);
-        if (option->choices) *line = 0, append_choices(line, option), fputs(": ", out), print_cell(out, line);
-        fputs(".", out);
-        if (option->more) fputs(" ", out), print_cell(out, option->more);
-        fputs(" |\n", out);
-    }
-    fprintf(out, "\n```\n%s```\n", command->lesson);
 }

@@ -47,6 +47,7 @@ typedef struct {
     const char   *usage;                                /* what follows the command's name */
     const Option *options;
     int           count;
+    const struct Foreign *foreign;                      /* options that other programs have (foreign.h), or NULL */
     int           shared;                               /* the first rows are another command's: taken here, too, but explained there and not required */
     size_t        size;                                 /* of its config struct */
     const char   *lesson;                               /* closes the help: worked example, and how the numbers hang together */
@@ -73,6 +74,7 @@ const Option *options_find(const Command *command, const char *name);
 enum { OPTION_LINE = 2048 };
 const char *option_word(const Option *option);
 void        option_line(char line[OPTION_LINE], const Option *option);
+void        option_expected(char line[OPTION_LINE], const Option *option);     /* which values are fit: "a whole number from 1 to 8" */
 
 void options_help(FILE *out, const Command *command);                   /* 100 columns at most */
 void options_explain(FILE *out, const Command *command, const Option *option);

@@ -24,6 +24,8 @@ int train_config_check(TrainConfig *config)
 
     if (c->lr_scheduler == LR_CONSTANT && c->lr_warmup_steps > 0)
         return err("--lr_warmup_steps: --lr_scheduler constant has no warm-up; constant_with_warmup has");
+    if (c->lr_scheduler != LR_COSINE_WITH_RESTARTS && c->lr_scheduler_num_cycles > 1)
+        return err("--lr_scheduler_num_cycles: has a meaning with --lr_scheduler cosine_with_restarts alone");
     bool drawn = c->sample_every_n_steps || c->sample_every_n_epochs || c->sample_at_first;
     if (drawn && !c->sample_prompts) return err("--sample_prompts: a file of prompts was expected, for pictures were asked for");
     if (c->sample_prompts && !drawn)

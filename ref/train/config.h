@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum { LR_CONSTANT, LR_CONSTANT_WITH_WARMUP, LR_LINEAR, LR_COSINE } LrScheduler;
+typedef enum { LR_CONSTANT, LR_CONSTANT_WITH_WARMUP, LR_LINEAR, LR_COSINE, LR_COSINE_WITH_RESTARTS } LrScheduler;
 typedef enum { OPTIMIZER_ADAMW } Optimizer;
 
 /* An option and its value in words, for people: the run's report shows them. */
@@ -54,6 +54,7 @@ typedef struct {
     int         train_batch_size, gradient_accumulation_steps;
     double      learning_rate, unet_lr, text_encoder_lr;                /* the last two: learning_rate where not given */
     LrScheduler lr_scheduler;
+    int         lr_scheduler_num_cycles;                /* of LR_COSINE_WITH_RESTARTS */
     double      lr_warmup_steps;                        /* from 1: steps; below 1: a share of all steps */
     Optimizer   optimizer_type;
     double      adam_beta1, adam_beta2, adam_epsilon, weight_decay;

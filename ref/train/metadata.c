@@ -175,7 +175,7 @@ static void put_optimizer(Metadata *m, const TrainConfig *c)
 static void put_plan(Metadata *m, const Trainer *t)
 {
     static const char *const schedulers[] = { [LR_CONSTANT] = "constant", [LR_CONSTANT_WITH_WARMUP] = "constant_with_warmup", [LR_LINEAR] = "linear",
-                                              [LR_COSINE] = "cosine" };
+                                              [LR_COSINE] = "cosine", [LR_COSINE_WITH_RESTARTS] = "cosine_with_restarts" };
     const TrainConfig *c = t->config;
     put_real(m, "ss_learning_rate", c->learning_rate);
     put_real(m, "ss_unet_lr", c->unet_lr);

@@ -73,7 +73,7 @@ void plan_print_lora(FILE *out, const Trainer *t)
 void plan_print_steps(FILE *out, const Trainer *t)
 {
     static const char *const way[] = { [LR_CONSTANT] = "constant", [LR_CONSTANT_WITH_WARMUP] = "constant", [LR_LINEAR] = "linear to 0",
-                                       [LR_COSINE] = "cosine to 0" };
+                                       [LR_COSINE] = "cosine to 0", [LR_COSINE_WITH_RESTARTS] = "cosine to 0" };
     const TrainConfig *c = t->config;
     int                warmup = train_config_warmup(c, t->steps);
     fprintf(out, "\nan epoch     %d samples in %d batches of up to %d", concepts_samples(&t->concepts), t->epoch_batches, c->train_batch_size);
@@ -84,6 +84,7 @@ void plan_print_steps(FILE *out, const Trainer *t)
     if (!c->network_train_text_encoder_only) fprintf(out, " UNet %g", c->unet_lr);
     if (!c->network_train_unet_only) fprintf(out, "%s text encoder %g", c->network_train_text_encoder_only ? "" : ",", c->text_encoder_lr);
     fprintf(out, "; %s", way[c->lr_scheduler]);
+    if (c->lr_scheduler_num_cycles > 1) fprintf(out, ", %d times,", c->lr_scheduler_num_cycles);
     if (warmup) fprintf(out, " after %d steps of warm-up", warmup);
     fputc('\n', out);
 }

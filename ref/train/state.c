@@ -86,6 +86,7 @@ static int settings(Settings *s, const Trainer *t)
     put(s, "unet_lr", "%.17g", c->unet_lr);
     put(s, "text_encoder_lr", "%.17g", c->text_encoder_lr);
     put(s, "lr_scheduler", "%d", (int)c->lr_scheduler);
+    if (c->lr_scheduler == LR_COSINE_WITH_RESTARTS) put(s, "lr_scheduler_num_cycles", "%d", c->lr_scheduler_num_cycles);
     put(s, "lr_warmup_steps", "%.17g", c->lr_warmup_steps);
     put(s, "adam", "%.17g,%.17g,%.17g,%.17g", c->adam_beta1, c->adam_beta2, c->adam_epsilon, c->weight_decay);
     put(s, "max_grad_norm", "%.17g", c->max_grad_norm);

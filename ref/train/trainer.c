@@ -271,7 +271,8 @@ static int update(Trainer *t, TrainReport *report)
 {
     const TrainConfig *c = t->config;
     Params            *params = &t->lora.params;
-    double             factor = lr_factor(c->lr_scheduler, t->at.step, train_config_warmup(c, t->steps), t->steps), sumsq, bad;
+    int                warmup = train_config_warmup(c, t->steps);
+    double             factor = lr_factor(c->lr_scheduler, t->at.step, warmup, t->steps, c->lr_scheduler_num_cycles), sumsq, bad;
     ParamUpdate        u = { .beta1 = c->adam_beta1, .beta2 = c->adam_beta2, .eps = c->adam_epsilon, .decay = c->weight_decay, .clip = c->max_grad_norm,
                              .step = t->at.step + 1 - t->loss_scale.skipped, .kind = UPDATE_ADAMW };
     if (t->lora.text_group >= 0) u.lr[t->lora.text_group] = report->lr_text = factor * c->text_encoder_lr;
