@@ -104,7 +104,7 @@ const Foreign training_elsewhere[] = {
     { 0 }
 };
 
-#define HERE(name, words, option) STOP(name, words, "here it is " option)
+#define HERE(name, words, option) STOP(name, words, "the name is " option)
 #define FROM_PICTURE "pictures begin as noise alone, and are drawn in their full size: --width, --height"
 #define LORA "give the file, and how often it counts: --lora FILE:0.8"
 
