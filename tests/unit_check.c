@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "check/layout.h"
 #include "check/winograd.h"
+#include "crc32.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -235,6 +236,40 @@ static void test_wide_errors(void **state)
     }
 }
 
+/* ---- a case is its number: whatever compiled the program draws the same ---- */
+
+static uint32_t crc_of_op(uint32_t crc, const Op *drawn)
+{
+    Op op = *drawn;
+    for (int role = 0; role < OP_TENSORS; role++) {
+        const Tensor *t = op_tensor(&op, role);
+        int32_t shape[] = { t->p != NULL, (int)t->type, t->n, t->h, t->w, t->c };
+        crc = crc32_more(crc, shape, t->p ? sizeof shape : sizeof *shape);
+        if (t->p && role >= OUTPUTS && role < OUTPUTS + 2) crc = crc32_more(crc, t->p, sizeof(double));
+    }
+    for (int k = 0; k < MAX_SEG; k++) {
+        int32_t first = op.seg[k].o0;
+        crc = crc32_more(crc32_more(crc, &op.seg[k].scale, sizeof(double)), &first, sizeof first);
+    }
+    return crc32_more(crc32_more(crc, &op.a.scale, sizeof(double)), &op.a.key, sizeof op.a.key);
+}
+
+static void test_same_draws(void **state)
+{
+    (void)state;
+    uint32_t crc = 0;
+    for (int kind = 0; kind < OP_COUNT; kind++)
+        for (int number = 0; number < 12; number++) {
+            Case c = { .values = (Values)(number % 3), .set = { open("ref16"), open("ref64") }, .left = BUDGET / 8, .op.kind = (OpKind)kind };
+            c.rng = rng_open(7, RNG_TEST, (uint32_t)kind, (uint32_t)number);
+            checks[kind].draw(&c);
+            uint32_t next = rng_u32(&c.rng);            /* how many numbers were drawn */
+            crc = crc32_more(crc_of_op(crc, &c.op), &next, sizeof next);
+            case_close(&c);
+        }
+    assert_int_equal(crc, 0x0ccb676c);                 /* another number, for all compilers, where the drawing itself is changed */
+}
+
 /* ---- what counts as equal ---- */
 
 static void test_sums(void **state)
@@ -258,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_winograd),
         cmocka_unit_test(test_equal_numbers),
         cmocka_unit_test(test_wide_errors),
+        cmocka_unit_test(test_same_draws),
         cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

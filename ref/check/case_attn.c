@@ -11,7 +11,8 @@ typedef struct {
 static Attn draw_heads(Case *c)
 {
     enum { RANGE = 3 };
-    Attn a = { .heads = among(c, 1, 8), .causal = among(c, 0, 3) == 1 };
+    Attn a = { .heads = among(c, 1, 8) };
+    a.causal = among(c, 0, 3) == 1;
     c->left /= 4 * a.heads;
     a.d = dim(c, 512);
     int tq = dim(c, 384), tk = a.causal ? tq : dim(c, 384), n = among(c, 1, 2);

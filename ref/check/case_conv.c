@@ -93,10 +93,14 @@ void draw_conv_dx(Case *c)
     Geometry g = draw_geometry(c);
     int i = dim(c, 320), o = dim(c, 320), n = dim(c, 3), acc = below(c, 2);
     Tensor dy = in(c, ACT, n, g.ho, g.wo, o);
-    c->op = op_conv_dx(out_acc(c, acc, ACT, n, g.h, g.w, i), dy, frozen(c, o, g.a.kernel, i), g.a, scale_of(c), acc);
+    double scale = scale_of(c);
+    Weight w = frozen(c, o, g.a.kernel, i);
+    c->op = op_conv_dx(out_acc(c, acc, ACT, n, g.h, g.w, i), dy, w, g.a, scale, acc);
     for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
         int r = one_of(c, (const double[]){ 1, 3, 4, 8 }, 4);
-        c->op.seg[k] = (Seg){ in(c, ACT, n, g.ho, g.wo, r), weight(c, r, g.a.kernel, i), scale_of(c), 0 };
+        c->op.seg[k].x = in(c, ACT, n, g.ho, g.wo, r);
+        c->op.seg[k].w = weight(c, r, g.a.kernel, i);
+        c->op.seg[k].scale = scale_of(c);
     }
 }
 
@@ -117,7 +121,8 @@ void draw_conv_dw(Case *c)
     Geometry g = draw_geometry(c);
     int i = dim(c, 128), o = dim(c, 128), n = dim(c, 3), acc = below(c, 2);
     Tensor dy = in(c, ACT, n, g.ho, g.wo, o), x = in(c, ACT, n, g.h, g.w, i);
-    c->op = op_conv_dw(out_acc(c, acc, ACC, o, g.a.kernel, g.a.kernel, i), dy, x, g.a, scale_of(c), acc);
+    double scale = scale_of(c);
+    c->op = op_conv_dw(out_acc(c, acc, ACC, o, g.a.kernel, g.a.kernel, i), dy, x, g.a, scale, acc);
 }
 
 void define_conv_dw(Case *c)

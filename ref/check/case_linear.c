@@ -11,7 +11,10 @@ void draw_parts(Case *c)
     if (c->op.res.p && below(c, 2)) c->op.y[0].p = c->op.res.p;
     for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
         int r = one_of(c, (const double[]){ 1, 3, 4, 8, 16 }, 5), o = 1 + below(c, y.c);
-        c->op.seg[k] = (Seg){ in(c, ACT, y.n, y.h, y.w, r), weight(c, o, 1, r), scale_of(c), below(c, y.c - o + 1) };
+        c->op.seg[k].x = in(c, ACT, y.n, y.h, y.w, r);
+        c->op.seg[k].w = weight(c, o, 1, r);
+        c->op.seg[k].scale = scale_of(c);
+        c->op.seg[k].o0 = below(c, y.c - o + 1);
     }
 }
 
@@ -74,10 +77,15 @@ static void sum_dx(Sum *s, Tensor dy, Tensor w, double scale)
 void draw_linear_dx(Case *c)
 {
     int i = draw_inputs(c), o = dim(c, 1280), w = dim(c, 600), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2), type = below(c, 4) ? ACT : ACC;
-    c->op = op_linear_dx(out_acc(c, acc, type, n, h, w, i), in(c, ACT, n, h, w, o), frozen(c, o, 1, i), scale_of(c), acc);
+    double scale = scale_of(c);
+    Weight weights = frozen(c, o, 1, i);
+    Tensor dy = in(c, ACT, n, h, w, o);
+    c->op = op_linear_dx(out_acc(c, acc, type, n, h, w, i), dy, weights, scale, acc);
     for (int k = 0, segs = below(c, MAX_SEG + 1); k < segs; k++) {
         int r = one_of(c, (const double[]){ 1, 3, 4, 8, 16 }, 5);
-        c->op.seg[k] = (Seg){ in(c, ACT, n, h, w, r), weight(c, r, 1, i), scale_of(c), 0 };
+        c->op.seg[k].x = in(c, ACT, n, h, w, r);
+        c->op.seg[k].w = weight(c, r, 1, i);
+        c->op.seg[k].scale = scale_of(c);
     }
 }
 
@@ -94,7 +102,8 @@ void draw_linear_dw(Case *c)
 {
     int w = dim(c, 1280), i = dim(c, 513), o = dim(c, 513), h = dim(c, 24), n = dim(c, 4), acc = below(c, 2);
     Tensor dy = in(c, ACT, n, h, w, o), x = in(c, ACT, n, h, w, i);
-    c->op = op_linear_dw(out_acc(c, acc, ACC, o, 1, 1, i), dy, x, scale_of(c), acc);
+    double scale = scale_of(c);
+    c->op = op_linear_dw(out_acc(c, acc, ACC, o, 1, 1, i), dy, x, scale, acc);
 }
 
 void define_linear_dw(Case *c)

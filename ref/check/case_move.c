@@ -113,7 +113,8 @@ void draw_copy(Case *c)
     Shape k = draw_shape(c);
     int acc = below(c, 2);
     Tensor x = in(c, below(c, 2) ? ACT : ACC, k.n, k.h, k.w, k.c);
-    c->op = op_copy(out_acc(c, acc, below(c, 2) ? ACT : ACC, k.n, k.h, k.w, k.c), x, scale_of(c), acc);
+    double scale = scale_of(c);
+    c->op = op_copy(out_acc(c, acc, below(c, 2) ? ACT : ACC, k.n, k.h, k.w, k.c), x, scale, acc);
 }
 
 void define_copy(Case *c)
@@ -153,7 +154,7 @@ void draw_dropout(Case *c)
     Shape k = draw_shape(c);
     int each = below(c, 2);
     double p = one_of(c, (const double[]){ 0, 0.1, 0.5, 0.9 }, 4);
-    uint64_t key = (uint64_t)rng_u32(&c->rng) << 32 | rng_u32(&c->rng);
+    uint64_t high = rng_u32(&c->rng), key = high << 32 | rng_u32(&c->rng);
     Tensor x = in(c, ACT, k.n, k.h, k.w, k.c);
     c->op = op_dropout(below(c, 2) ? x : out(c, ACT, k.n, k.h, k.w, k.c), x, p, each, key);
 }
@@ -175,7 +176,8 @@ void define_dropout(Case *c)
 void draw_fill(Case *c)
 {
     Shape k = draw_shape(c);
-    c->op = op_fill(out(c, below(c, 2) ? ACT : ACC, k.n, k.h, k.w, k.c), one_of(c, (const double[]){ 0, 1, -2.5, 0.1 }, 4));
+    double value = one_of(c, (const double[]){ 0, 1, -2.5, 0.1 }, 4);
+    c->op = op_fill(out(c, below(c, 2) ? ACT : ACC, k.n, k.h, k.w, k.c), value);
 }
 
 void define_fill(Case *c)

@@ -4,10 +4,13 @@
 void draw_sumsq(Case *c)
 {
     c->left /= 64;
-    int count = dim(c, 1280) * dim(c, 64), bad = below(c, 3) == 0;
+    int columns = dim(c, 1280), count = columns * dim(c, 64), bad = below(c, 3) == 0;
     Tensor g = in_range(c, ACC, 1, 1, 1, count, 12), ctl = in_positive(c, ACC, 1, 1, 1, CTL_COUNT, 3);
     ((double *)ctl.p)[CTL_BAD] = below(c, 4) == 0;
-    if (bad) ((double *)g.p)[below(c, count)] = one_of(c, (const double[]){ INFINITY, -INFINITY, NAN }, 3);
+    if (bad) {
+        double *spoiled = (double *)g.p + below(c, count);
+        *spoiled = one_of(c, (const double[]){ INFINITY, -INFINITY, NAN }, 3);
+    }
     c->op = op_sumsq(ctl, g);
 }
 
@@ -69,7 +72,7 @@ static void sgd(const Rule *r, Num *w, Num *m, Num g)
 void draw_update(Case *c)
 {
     c->left /= 256;
-    int count = dim(c, 1280) * dim(c, 16), group = below(c, CTL_COUNT - CTL_LR), bad = below(c, 5) == 0;
+    int columns = dim(c, 1280), count = columns * dim(c, 16), group = below(c, CTL_COUNT - CTL_LR), bad = below(c, 5) == 0;
     Update kind = (Update)below(c, 3);
     Tensor w = in_range(c, ACC, 1, 1, 1, count, 6), m = in_range(c, ACC, 1, 1, 1, count, 6);
     Tensor v = kind == UPDATE_ADAMW ? in_positive(c, ACC, 1, 1, 1, count, 6) : NONE;

@@ -30,7 +30,7 @@ typedef struct {
     int        holds;
 } Case;
 
-/* ---- drawing ---- */
+/* ---- drawing: one draw a statement, since C does not say in which order the arguments of a call are worked out ---- */
 
 int    below(Case *c, int n);                           /* 0..n-1 */
 int    among(Case *c, int low, int high);               /* low..high: a choice that is part of the shape */

@@ -56,15 +56,17 @@ static double structured_value(Case *c, int structure, size_t j, size_t count, d
     case 0: return constant;
     case 1: return j < count / 2 ? 0 : random_value(c);
     case 2: return j % 2 ? constant : -constant;
-    default: return ldexp(below(c, 2) ? 1 : -1, below(c, 5) - 2);
+    default: break;
     }
+    int exponent = below(c, 5) - 2;
+    return ldexp(below(c, 2) ? 1 : -1, exponent);
 }
 
 /* Magnitudes from 2^-most to 2^most; where that is wide, now and then a number that is not normal in float. */
 static double hostile_value(Case *c, int most)
 {
-    if (most >= 20 && below(c, 16) == 0) return ldexp(random_value(c), -127 - below(c, 20));
-    return ldexp(random_value(c), below(c, 2 * most + 1) - most);
+    int tiny = most >= 20 && below(c, 16) == 0, exponent = tiny ? -127 - below(c, 20) : below(c, 2 * most + 1) - most;
+    return ldexp(random_value(c), exponent);
 }
 
 static Tensor empty(Case *c, int type, int n, int h, int w, int channels)
@@ -77,7 +79,8 @@ static Tensor empty(Case *c, int type, int n, int h, int w, int channels)
 Tensor in_range(Case *c, int type, int n, int h, int w, int channels, int range)
 {
     Tensor t = empty(c, type, n, h, w, channels);
-    double *p = t.p, constant = ldexp(1 + rng_uniform(&c->rng), below(c, 3) - 2);
+    int exponent = below(c, 3) - 2;
+    double *p = t.p, constant = ldexp(1 + rng_uniform(&c->rng), exponent);
     size_t count = tensor_count(t);
     int structure = below(c, 4), narrow = type == T_F16 || c->set[0]->act == T_F16 || c->set[1]->act == T_F16, most = narrow && range > 4 ? 4 : range;
     for (size_t j = 0; j < count; j++) {
