@@ -86,4 +86,5 @@ void fuzz_refused(const char *path)
     CHECK(*text, "%s: refused without a word", path);
     CHECK(strncmp(text, path, strlen(path)) == 0, "%s: refused by a message that does not begin with the file: %s", path, text);
     for (const char *c = text; *c; c++) CHECK((unsigned char)*c >= ' ' && *c != 127, "%s: a control character, %d, in the message: %s", path, *c, text);
+    err("%s", "");                                      /* the next one needs a message of its own */
 }

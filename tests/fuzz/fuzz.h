@@ -23,6 +23,6 @@ typedef struct {
 int   fuzz_parts(FuzzPart *part, int most, const uint8_t *data, size_t size);
 char *fuzz_text(FuzzPart part);                         /* up to its first 0, malloc'd */
 
-/* CHECKs that the last err() is one line without control characters that names `path`. */
+/* CHECKs that the last err() is one line without control characters that begins with `path`, and forgets it: one message stands for one refusal. */
 void fuzz_refused(const char *path);
 #endif
