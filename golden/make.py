@@ -369,7 +369,7 @@ def train(model, config, loras, gold):
             each.mean().backward()
             if k == 0:
                 gold |= {"train.weight": min_snr(config, gold["in.t"]), "train.loss_each": each.detach(), "train.loss": each.mean().detach()}
-                gold |= {f"grad.{name}": p.grad.clone() for name, p in weights.items()}
+                gold |= {f"grad.{name}": p.grad.clone() for name, p in weights.items() if p.grad is not None}
             norms.append(torch.nn.utils.clip_grad_norm_(weights.values(), CLIP, foreach=False))
             history.append(each.mean().detach())
             optimizer.step()

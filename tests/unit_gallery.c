@@ -205,6 +205,21 @@ static void every_sampler_draws(void **state)
     assert_int_equal(difference("sampler/00000.png", name[3]), 0);
 }
 
+/* What the web UI reads again: it says nothing of 1. */
+static void clip_skip_is_told(void **state)
+{
+    (void)state;
+    draw_well("--output_dir @/skip --seed 3 --clip_skip 2");
+    draw_well("--output_dir @/last --seed 3 --clip_skip 1");
+    draw_well("--output_dir @/default --seed 3");
+    check_text("skip/00000.png", "thing,red\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Automatic, CFG scale: 7, Seed: 3, Size: 16x16, Model: model, "
+                                 "Clip skip: 2, RNG: CPU, Version: sdlora");
+    check_text("last/00000.png", "thing,red\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Automatic, CFG scale: 7, Seed: 3, Size: 16x16, Model: model, "
+                                 "RNG: CPU, Version: sdlora");
+    assert_true(difference("skip/00000.png", "last/00000.png") > 0);
+    assert_int_equal(difference("last/00000.png", "default/00000.png"), 0);
+}
+
 /* ---- LoRAs ---- */
 
 static void loras(void **state)
@@ -297,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_batch_holds_what_fits_together), cmocka_unit_test(words_change_pictures_and_are_told),
         cmocka_unit_test(scale_one_is_the_prompt_alone),
         cmocka_unit_test(every_sampler_draws),
+        cmocka_unit_test(clip_skip_is_told),
         cmocka_unit_test(loras),
         cmocka_unit_test(before_and_after),
         cmocka_unit_test(refusals),

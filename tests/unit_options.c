@@ -214,9 +214,9 @@ static void test_sample_refused(void **state)
 static void test_foreign(void **state)
 {
     (void)state;
-    TrainConfig c = train_of(TRAIN "--network_module=networks.lora|--xformers|--cache_latents|--mixed_precision|fp16|--noise_offset|0.0|--clip-skip=1|"
+    TrainConfig c = train_of(TRAIN "--network_module=networks.lora|--xformers|--cache_latents|--mixed_precision|fp16|--noise_offset|0.0|--clip-skip=2|"
                                    "--save_model_as|safetensors|--max_token_length=225|--optimizer_type|adamw8bit|--network_dim|8");
-    assert_int_equal(c.optimizer_type, OPTIMIZER_ADAMW), assert_int_equal(c.network_dim, 8);
+    assert_int_equal(c.optimizer_type, OPTIMIZER_ADAMW), assert_int_equal(c.network_dim, 8), assert_int_equal(train_config_source(&c).clip_skip, 2);
     c = train_of(TRAIN "--lr_scheduler|cosine_with_restarts|--lr_scheduler_num_cycles|3");
     assert_int_equal(c.lr_scheduler, LR_COSINE_WITH_RESTARTS), assert_int_equal(c.lr_scheduler_num_cycles, 3);
 
@@ -227,7 +227,8 @@ static void test_foreign(void **state)
         { TRAIN "--optimizer_args|decouple=True|use_bias_correction=True", { "--optimizer_args decouple=True", "--weight_decay" } },
         { TRAIN "--noise_offset|0.1|--seed|1", { "--noise_offset 0.1" } },
         { TRAIN "--xformers|--netwrok_dim|4", { "nearest is --network_dim" } },
-        { TRAIN "--clip_skip", { "--clip_skip: not here" } },
+        { TRAIN "--clip_skip", { "--clip_skip: N was expected" } },
+        { TRAIN "--clip_skip|0", { "--clip_skip", "from 1 to 12" } },
     };
     for (size_t k = 0; k < sizeof train / sizeof *train; k++) check_refused(&train[k], parse(&train_command, &c, train[k].line));
     static const Refusal sample[] = {

@@ -159,6 +159,10 @@ static void says_what_fits(void **state)
     has(text, ": activations f32, frozen weights f16 as they are stored, parameters f32\n");
     assert_null(strstr(text, "an epoch"));               /* no pictures, no steps */
     free(text);
+    text = page("--model sd15 --clip_skip 2");
+    has(text, "texts are read from layer 11 of the text encoder's 12: clip skip 2\n");
+    has(text, "             6 of these behind the layer that is read");
+    free(text);
     text = page("--model sd15 --resolution 512,768 --vram 2048MB");
     has(text, "fits         2048MB: no");
     free(text);
@@ -175,6 +179,7 @@ static void refusals(void **state)
         { "--model sd16", "is not enough); --model sd15 needs no files" },
         { "--model sd15 --train_data_dir @/nothing", "--images 96x10,259x10 needs none" },
         { "--model sd15 --vram much", "--vram: a card's memory was expected" },
+        { "--model golden/tiny-sd --clip_skip 3", "--clip_skip 3: at most 2 was expected, the layers of this model's text encoder" },
         { "--model sd15 --vram 0GB", "--vram" },
         { "--model sd15 --vram 8TB", "--vram" },
         { "--model sd15 --images 96", "96: pictures x repeats" },

@@ -175,6 +175,7 @@ static void another_run_is_refused(void **state)
         { "--adam_beta2 0.99", "adam" },
         { "--max_grad_norm 0", "max_grad_norm" },
         { "--min_snr_gamma 5", "min_snr_gamma" },
+        { "--clip_skip 2", "clip_skip" },
         { "--v_parameterization", "prediction" },
         { "--shuffle_caption", "shuffle_caption" },
         { "--keep_tokens 1", "keep_tokens" },

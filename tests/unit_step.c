@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char model[] = "golden/tiny-sd";
+static ModelSource model = { .path = "golden/tiny-sd" };
 enum { N = 2, H = 24, W = 16, C = 4 };
 
 /* One step on ref in the given mode: gradients (malloc'd), their number, and what the arena took. */
@@ -20,7 +20,7 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepCos
     Lora     lora;
     double   x[N * H * W * C], target[N * H * W * C], weight[N] = { 1, 0.5 }, loss[N], sines[N * 64];
     int32_t  ids[N * 77];
-    assert_int_equal(pipeline_open(&p, &(ModelSource){ .path = model }, "ref"), 0);
+    assert_int_equal(pipeline_open(&p, &model, "ref"), 0);
     assert_int_equal(lora_attach(&lora, &p.model, rules) || lora_init(&lora, 7) || params_clear(&lora.params), 0);
     Rng rng = rng_open(1, RNG_TEST, 0, 0);
     for (int k = 0; k < N * H * W * C; k++) x[k] = rng_normal(&rng), target[k] = rng_normal(&rng);
@@ -58,7 +58,7 @@ static void check_mode(TapeMode mode, const LoraRules *rules)
     StepCost took, planned;
     size_t     count;
     free(run(mode, rules, &count, &took));
-    assert_int_equal(step_cost(&planned, &(ModelSource){ .path = model }, set_open("ref"), rules, N, H, W, 77, mode), 0);
+    assert_int_equal(step_cost(&planned, &model, set_open("ref"), rules, N, H, W, 77, mode), 0);
     assert_int_equal(planned.activations + planned.scratch, took.activations);
     assert_int_equal(planned.gradients, took.gradients);
     assert_int_equal(planned.trainable, 4 * count * sizeof(float));
@@ -74,6 +74,10 @@ static void test_memory(void **state)
     check_mode(TAPE_CHECKPOINT_FF, &all);
     check_mode(TAPE_TRAIN, &unet_only);
     check_mode(TAPE_CHECKPOINT, &text_only);
+    model.clip_skip = 2;
+    check_mode(TAPE_TRAIN, &all);
+    check_mode(TAPE_CHECKPOINT, &unet_only);
+    model.clip_skip = 0;
 }
 
 static void test_checkpointing(void **state)

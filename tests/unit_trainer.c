@@ -228,6 +228,17 @@ static void draws_do_not_depend_on_what_is_trained(void **state)
     }
 }
 
+/* The same states whether they are computed once or in each step, and others than the last layer's. */
+static void clip_skip_reads_another_layer(void **state)
+{
+    (void)state;
+    double two = first_report("--set ref64 --clip_skip 2").loss, kept = first_report("--set ref64 --clip_skip 2 --network_train_unet_only").loss;
+    double one = first_report("--set ref64 --clip_skip 1").loss, none = first_report("--set ref64").loss, bound = 1e4 * 0x1p-53;
+    assert_true(one == none && two > 0);
+    if (!(fabs(two - kept) <= bound * two)) fail_msg("loss %.17g, of states that were kept %.17g", two, kept);
+    if (!(fabs(two - one) > 1e-6 * two)) fail_msg("loss %.17g, of the last layer %.17g", two, one);
+}
+
 /* ---- numbers that are not finite ---- */
 
 /* The next step is refused, its number named, and nothing moves. */
@@ -301,6 +312,7 @@ static void refusals(void **state)
         { "--network_weights golden/parity/b/lora.safetensors", "lora.safetensors" },
         { "--network_weights @/nothing.safetensors", "nothing.safetensors" },
         { "--set nothing", "nothing" },
+        { "--clip_skip 3", "--clip_skip 3: at most 2" },
         { "--max_train_epochs 1000000 --train_data_dir @/many", "--max_train_epochs 1000000" },
     };
     job_picture("many/999999_a", 0, 16, 16);
@@ -324,6 +336,7 @@ int main(void)
         cmocka_unit_test(rates_follow_the_schedule),
         cmocka_unit_test(bits_depend_on_the_seed_alone),
         cmocka_unit_test(draws_do_not_depend_on_what_is_trained),
+        cmocka_unit_test(clip_skip_reads_another_layer),
         cmocka_unit_test(a_weight_that_is_not_finite_stops_the_run),
         cmocka_unit_test(a_rate_too_high_stops_the_run),
         cmocka_unit_test(refusals),

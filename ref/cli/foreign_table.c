@@ -75,8 +75,6 @@ const Foreign training_elsewhere[] = {
     STOP("lr_scheduler_type", 1, "schedules are built in: --lr_scheduler"), STOP("lr_scheduler_args", SEVERAL_WORDS, "schedules have no more arguments here"),
     OFF("lr_decay_steps", "0"), STOP("lr_decay_steps", 1, "schedules go down to the last step: --lr_scheduler cosine"),
     STOP("stop_text_encoder_training", 1, "give the text encoder a lower rate, or none: --text_encoder_lr, --network_train_unet_only"),
-    OFF("clip_skip", "1"),
-    STOP("clip_skip", 1, "the text encoder's last layer is what is read: leave it out"),
     OFF("noise_offset", "0"), STOP("noise_offset", 1, NOISE), OFF("adaptive_noise_scale", "0"), STOP("adaptive_noise_scale", 1, NOISE),
     PASS("noise_offset_type", 1, 0), STOP("noise_offset_random_strength", 0, NOISE),
     OFF("multires_noise_iterations", "0"), STOP("multires_noise_iterations", 1, NOISE), PASS("multires_noise_discount", 1, 0),
@@ -122,7 +120,6 @@ const Foreign sampling_elsewhere[] = {
     STOP("lora_model_dir", 1, LORA), STOP("lora_weight", 1, LORA), STOP("lora_scale", 1, LORA),
 
     { "sampler_name", 1, false, "DPM++2MKarras", "give both: --sampler \"DPM++ 2M\" --scheduler karras" },
-    OFF("clip_skip", "1"), STOP("clip_skip", 1, "the text encoder's last layer is what is read: leave it out"),
     OFF("eta", "0"), STOP("eta", 1, "DDIM adds no noise, Euler a its own: --sampler \"Euler a\""),
     STOP("init_img", 1, FROM_PICTURE), STOP("init_image", 1, FROM_PICTURE), STOP("img2img", 0, FROM_PICTURE), STOP("image_path", 1, FROM_PICTURE),
     STOP("image", 1, FROM_PICTURE), STOP("mask*", 1, FROM_PICTURE), STOP("strength", 1, FROM_PICTURE), STOP("denoising_strength", 1, FROM_PICTURE),

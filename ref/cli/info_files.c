@@ -211,7 +211,7 @@ static void add_training(cJSON *o, const Safetensors *file)
         { "ss_resolution", "resolution" },      { "ss_num_train_images", "images" },    { "ss_total_batch_size", "batch" },
         { "ss_steps", "steps" },                { "ss_epoch", "epochs" },               { "ss_unet_lr", "unet_lr" },
         { "ss_text_encoder_lr", "text_encoder_lr" }, { "ss_lr_scheduler", "scheduler" }, { "ss_optimizer", "optimizer" },
-        { "ss_seed", "seed" },                  { "ss_training_comment", "comment" },
+        { "ss_seed", "seed" },                  { "ss_clip_skip", "clip_skip" },        { "ss_training_comment", "comment" },
     };
     cJSON *training = cJSON_AddObjectToObject(o, "training");
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {

@@ -27,7 +27,11 @@ static const Choice samplers[] = {
       .more = "Such a file does not say whether it predicts noise or v: --v2 alone is noise, as in 2.0-base and 2.1-base. A folder says it itself." },         \
     { AT(v_parameterization), .kind = OPT_FLAG, .help = "The model predicts v instead of noise",                                                               \
       .more = "True of Stable Diffusion 2.x at 768 and of a few fine-tunes, whose authors say so; of no common 1.x model. A diffusers folder says it "         \
-              "itself." }
+              "itself." },                                                                                                                                     \
+    { AT(clip_skip), .kind = OPT_INT, .low = 1, .high = 12, .unset = "1", .help = "Which of the text encoder's layers is read, counted from the last",         \
+      .more = "2 for models that were trained so, as most that draw anime, in training and in drawing; 1 for all others. Counted as the web UI and kohya's "   \
+              "scripts count; the last norm follows in any case. LoRA modules of the layers left out are in the file and learn nothing. Not for Stable "       \
+              "Diffusion 2.x, whose text encoder lacks its last layer already." }
 
 /* ---- train ---- */
 

@@ -118,12 +118,13 @@ static int save_picture(const Gallery *g, int k, int pass)
     const PromptLine *line = &g->prompts.line[k / c->n_iter];
     char             *words = embeddings_hashes(&g->embeddings, &g->pipeline.tokenizer, line->prompt, line->negative_prompt);
     if (!words) return -1;
+    ModelSource source = sample_config_source(c);
     size_t size = TEXT + strlen(words);
     char  *text = malloc(size + LORAS), *loras = text + size;
     int    status = text ? 0 : err("%s: out of memory", path);
     if (!status) {
         lora_words(loras, LORAS, g, pass);
-        prompt_line_describe(text, size, line, seed_of(g, k), c->sampler_name, c->scheduler, loras, c->model, words);
+        prompt_line_describe(text, size, line, seed_of(g, k), c->sampler_name, c->scheduler, loras, &source, words);
         status = image_save(path, &g->image[pass][k], text);
     }
     free(text);

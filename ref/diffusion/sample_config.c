@@ -154,13 +154,15 @@ static int model_name(const char **name, const char *path)
 }
 
 void prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
-                          const char *model, const char *words)
+                          const ModelSource *model, const char *words)
 {
     const char *name;
-    int         length = model_name(&name, model), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
-    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s, RNG: CPU%s, Version: sdlora", l->prompt,
+    char        skip[32] = "";
+    int         length = model_name(&name, model->path), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
+    if (model->clip_skip > 1) snprintf(skip, sizeof skip, ", Clip skip: %d", model->clip_skip);
+    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s%s, RNG: CPU%s, Version: sdlora", l->prompt,
              loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
-             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, words);
+             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, skip, words);
 }
 
 int lora_argument(char *path, size_t size, double *weight, const char *text)
@@ -176,5 +178,5 @@ int lora_argument(char *path, size_t size, double *weight, const char *text)
 
 ModelSource sample_config_source(const SampleConfig *c)
 {
-    return (ModelSource){ c->model, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization };
+    return (ModelSource){ c->model, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization, c->clip_skip };
 }

@@ -24,6 +24,7 @@ typedef struct {
     const char *tokenizer;                              /* the folder of vocab.json and merges.txt; NULL: the model's own */
     bool        ema;                                    /* a single file's averaged U-Net */
     bool        v2, v_parameterization;                 /* what a single file does not say: SD 2.x; it predicts v, not noise */
+    int         clip_skip;                              /* the layer of the text encoder that is read, from the last; 0: not given, 1 */
     TextList    lora;                                   /* each FILE or FILE:WEIGHT; see lora_argument */
     TextList    embeddings;                             /* files and folders of words; see embeddings_offer */
     bool        allow_unmatched;                        /* a LoRA's tensors without a place in the model are passed over */
@@ -86,10 +87,10 @@ void prompt_lines_close(PromptLines *lines);
 /* Adds the lines of a file. Each begins as *first does, its seed `seeds` more than that of the line before. 0, or -1 and err(): also where there is none. */
 int prompt_lines_read(PromptLines *lines, const char *path, const PromptLine *first, int seeds);
 
-/* What the web UI writes into a picture as its `parameters`, and reads again. loras: "" or " <lora:name:1>"; model: a path, of which the name counts;
+/* What the web UI writes into a picture as its `parameters`, and reads again. loras: "" or " <lora:name:1>"; of the model the name counts, and its clip skip;
  * words: "" or of embeddings_hashes. */
 void prompt_line_describe(char *out, size_t size, const PromptLine *line, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
-                          const char *model, const char *words);
+                          const ModelSource *model, const char *words);
 
 /* Splits FILE:WEIGHT at its last colon where a number follows; *weight is 1 without one. path has room for `size` bytes. 0, or -1 and err(). */
 int lora_argument(char *path, size_t size, double *weight, const char *text);

@@ -65,14 +65,25 @@ static int add_module(Lora *lora, const Site *site, int is_unet, int rank, doubl
     return m ? describe_adapter(lora, m, rank, alpha, group) : -1;
 }
 
-static int add_modules(Lora *lora, const Weights *w, int is_unet, const LoraRules *rules, int group)
+/* Sites come in the order of layers, so that those which clip skip leaves out are the last, and a group. */
+static int add_text_modules(Lora *lora, const Clip *clip, const LoraRules *rules)
+{
+    const Weights *w = &clip->weights;
+    for (int i = 0; i < w->sites; i++) {
+        int group = lora->text_group + !clip_runs(clip, w->site[i].layer);
+        if (add_module(lora, &w->site[i], 0, rules->dim, rules->alpha, group)) return -1;
+    }
+    return 0;
+}
+
+static int add_unet_modules(Lora *lora, const Weights *w, const LoraRules *rules)
 {
     for (int i = 0; i < w->sites; i++) {
-        Chosen c = is_unet ? unet_choice(&w->site[i], rules) : AT_DIM;
+        Chosen c = unet_choice(&w->site[i], rules);
         if (c == NOT_CHOSEN) continue;
         int    rank = c == AT_DIM ? rules->dim : rules->conv_dim;
         double alpha = c == AT_DIM ? rules->alpha : rules->conv_alpha;
-        if (add_module(lora, &w->site[i], is_unet, rank, alpha, group)) return -1;
+        if (add_module(lora, &w->site[i], 1, rank, alpha, lora->unet_group)) return -1;
     }
     return 0;
 }
@@ -84,10 +95,10 @@ int lora_attach(Lora *lora, Checkpoint *model, const LoraRules *rules)
     params_open(&lora->params, model->unet.weights.set);
     if (!lora->module) return err("out of memory for %zu modules", sites);
     int groups = 0;
-    if (rules->text) lora->text_group = groups++;
+    if (rules->text) lora->text_group = groups, groups += 1 + (model->clip.run < model->clip.config.layers);
     if (rules->unet) lora->unet_group = groups++;
-    if ((rules->text && add_modules(lora, &model->clip.weights, 0, rules, lora->text_group)) ||
-        (rules->unet && add_modules(lora, &model->unet.weights, 1, rules, lora->unet_group)) || commit_adapters(lora)) {
+    if ((rules->text && add_text_modules(lora, &model->clip, rules)) || (rules->unet && add_unet_modules(lora, &model->unet.weights, rules)) ||
+        commit_adapters(lora)) {
         lora_detach(lora);
         return -1;
     }

@@ -30,7 +30,9 @@ typedef struct {
     LoraModule *module;
     int         modules;
     Params      params;
-    int         text_group, unet_group;                 /* learning-rate groups; -1: no such modules */
+    int         text_group, unet_group;                 /* learning-rate groups; -1: no such modules. Behind text_group, where clip skip leaves out layers,
+                                                         * comes the group of their modules, at rate 0: no gradient reaches them, and kohya's AdamW, too,
+                                                         * leaves them as they began. They are in the file, as in kohya's */
 } Lora;
 
 /* Puts adapters on the model's layers, all 0. They stay until lora_detach, which must come before checkpoint_close. 0, or -1 and err(), and then there is

@@ -28,16 +28,17 @@ static int open_source(Checkpoint *m, const ModelSource *source, Set *set, int w
     int status = checkpoint_describe_config(m, &f->config, set);
     if (!status) {
         snprintf(m->tokenizer, sizeof m->tokenizer, "%s", f->tokenizer);
-        if ((status = load_parts(m, f, with_numbers))) checkpoint_close(m);
+        if ((status = clip_skip(&m->clip, source->clip_skip) || load_parts(m, f, with_numbers) ? -1 : 0)) checkpoint_close(m);
     }
     model_files_close(f);
     return status;
 }
 
 /* A built-in model is one that people have in f16. */
-static int describe_named(Checkpoint *m, const ModelConfig *c, Set *set)
+static int describe_named(Checkpoint *m, const ModelConfig *c, int skip, Set *set)
 {
     if (checkpoint_describe_config(m, c, set)) return -1;
+    if (clip_skip(&m->clip, skip)) return checkpoint_close(m), -1;
     weights_assume(&m->clip.weights, T_F16), weights_assume(&m->unet.weights, T_F16), weights_assume(&m->vae.weights, T_F16);
     return 0;
 }
@@ -47,7 +48,7 @@ int checkpoint_open_source(Checkpoint *m, const ModelSource *source, Set *set) {
 int checkpoint_describe_source(Checkpoint *m, const ModelSource *source, Set *set)
 {
     const ModelConfig *named = is_dir(source->path) || is_file(source->path) ? NULL : model_config_named(source->path);
-    return named ? describe_named(m, named, set) : open_source(m, source, set, 0);
+    return named ? describe_named(m, named, source->clip_skip, set) : open_source(m, source, set, 0);
 }
 
 int checkpoint_open(Checkpoint *m, const char *path, Set *set) { return checkpoint_open_source(m, &(ModelSource){ .path = path }, set); }

@@ -32,7 +32,7 @@ int clip_open(Clip *clip, const ClipConfig *config, Set *set)
 {
     Weights *w = &clip->weights;
     int      c = config->width;
-    *clip = (Clip){ .config = *config, .layer = calloc((size_t)config->layers, sizeof *clip->layer) };
+    *clip = (Clip){ .config = *config, .layer = calloc((size_t)config->layers, sizeof *clip->layer), .run = config->layers };
     weights_open(w, set);
     if (!clip->layer) return err("out of memory for %d text layers", config->layers);
     weights_table(w, &clip->token, "text_model.embeddings.token_embedding.weight", config->vocab, c);
@@ -51,6 +51,23 @@ int clip_open(Clip *clip, const ClipConfig *config, Set *set)
     }
     weights_norm(w, &clip->final, "text_model.final_layer_norm", c, 0, 0, config->eps);
     return w->failed ? -1 : 0;
+}
+
+int clip_skip(Clip *clip, int skip)
+{
+    int layers = clip->config.layers;
+    if (skip > layers) return err("--clip_skip %d: at most %d was expected, the layers of this model's text encoder", skip, layers);
+    clip->run = skip > 1 ? layers - (skip - 1) : layers;
+    return 0;
+}
+
+int clip_runs(const Clip *clip, const Layer *layer)
+{
+    for (int i = clip->run; i < clip->config.layers; i++) {
+        const ClipLayer *l = &clip->layer[i];
+        if (layer == &l->qkv || layer == &l->out || layer == &l->fc1 || layer == &l->fc2) return 0;
+    }
+    return 1;
 }
 
 static size_t bytes_of(Tensor t) { return tensor_count(t) * type_size(t.type); }
@@ -103,7 +120,7 @@ Var *clip_forward(Tape *t, const Clip *clip, const Var *ids)
     CHECK(ids->t.w <= clip->config.length, "%d tokens, %d positions", ids->t.w, clip->config.length);
     tape_part(t, "text encoder");
     Var *x = nn_embed(t, ids, clip->token, clip->learned, position);
-    for (int i = 0; i < clip->config.layers; i++) {
+    for (int i = 0; i < clip->run; i++) {
         Var *y = tape_like(t, x, x->t.c);
         tape_unit(t, layer_unit, &clip->layer[i], (Var *[3]){ x }, y);
         tape_name(t, y, "text.layer.%d", i);

@@ -22,6 +22,7 @@ typedef struct {
     const char *tokenizer;                              /* a folder with vocab.json and merges.txt */
     int         ema;                                    /* take the averaged copies of the U-Net (model_ema.) in a single file */
     int         v2, v_parameterization;                 /* what a single file does not say: SD 2.x; its U-Net predicts v */
+    int         clip_skip;                              /* the layer whose text states it was trained on (model/clip.h); 0: the last */
 } ModelSource;
 
 typedef enum { MODEL_FOLDER, MODEL_FILE } ModelLayout;

@@ -43,5 +43,5 @@ int train_config_warmup(const TrainConfig *config, int steps)
 
 ModelSource train_config_source(const TrainConfig *c)
 {
-    return (ModelSource){ c->pretrained_model_name_or_path, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization };
+    return (ModelSource){ c->pretrained_model_name_or_path, c->vae, c->text_encoder, c->tokenizer, c->ema, c->v2, c->v_parameterization, c->clip_skip };
 }

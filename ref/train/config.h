@@ -29,6 +29,8 @@ typedef struct {
     bool        ema;                                    /* a single file's averaged U-Net */
     bool        v2, v_parameterization;                 /* what a single file does not say: SD 2.x; it predicts v, not noise */
 
+    int         clip_skip;                              /* the layer of the text encoder that is read, from the last; 0: not given, 1 */
+
     /* pictures */
     const char *train_data_dir;                         /* holds folders N_name: N repeats of each picture */
     int         resolution[2];                          /* width, height; 0, 0: the model's native size */

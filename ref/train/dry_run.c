@@ -212,6 +212,7 @@ static void print_plan(FILE *out, const Look *l)
         if (t->concepts.pictures) print_captions(out, l);
         fprintf(out, "%smodel        %s, made for %dx%d; sides are multiples of %d\n", t->concepts.pictures ? "" : "\n",
                 t->config->pretrained_model_name_or_path, m->native_w, m->native_h, checkpoint_step(m));
+        plan_print_text(out, &m->clip);
     }
     if (l->planned) plan_print_buckets(out, t), print_extremes(out, t);
     if (l->lora) plan_print_lora(out, t);

@@ -130,11 +130,14 @@ static void put_model(Metadata *m, const Trainer *t)
 {
     enum { OLD_AT = 0x100000, OLD_SIZE = 0x10000, OLD_DIGITS = 8 };         /* the web UI's first hash of a model */
     const char *path = t->config->pretrained_model_name_or_path;
+    int         skip = t->config->clip_skip;
     size_t      end = strlen(path), start;
     char        hash[HASH_SIZE];
     while (end > 1 && path[end - 1] == '/') end--;
     for (start = end; start > 0 && path[start - 1] != '/';) start--;
     put(m, "ss_sd_model_name", "%.*s", (int)(end - start), path + start);
+    if (skip) put(m, "ss_clip_skip", "%d", skip);
+    else put(m, "ss_clip_skip", "None");
     if (m->failed || !is_file(path)) return;            /* of a folder there is no hash */
     if (hash_file_range(hash, path, OLD_AT, OLD_SIZE)) m->failed = -1;
     else put(m, "ss_sd_model_hash", "%.*s", OLD_DIGITS, hash);
@@ -198,10 +201,9 @@ static void put_plan(Metadata *m, const Trainer *t)
 static void put_constants(Metadata *m)
 {
     static const SafetensorsPair pair[] = {
-        { "ss_mixed_precision", "no" },    { "ss_full_fp16", "False" },     { "ss_cache_latents", "True" },    { "ss_clip_skip", "None" },
+        { "ss_mixed_precision", "no" },    { "ss_full_fp16", "False" },     { "ss_cache_latents", "True" },    { "ss_color_aug", "False" },
         { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },        { "ss_noise_offset", "None" },     { "ss_zero_terminal_snr", "False" },
-        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },   { "ss_color_aug", "False" },
-        { "ss_random_crop", "False" },
+        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },   { "ss_random_crop", "False" },
     };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) put(m, pair[i].key, "%s", pair[i].value);
 }
@@ -280,6 +282,7 @@ static void put_spec(Metadata *m, const Trainer *t)
     put(m, "modelspec.resolution", "%dx%d", t->w, t->h);
     put(m, "modelspec.prediction_type", "%s", is_v(t) ? "v" : "epsilon");
     put(m, "modelspec.timestep_range", "0,%d", s->timesteps);
+    if (c->clip_skip) put(m, "modelspec.encoder_layer", "%d", c->clip_skip);
     put_given(m, "modelspec.author", c->metadata_author);
     put_given(m, "modelspec.description", c->metadata_description);
     put_given(m, "modelspec.license", c->metadata_license);

@@ -47,21 +47,29 @@ void plan_print_buckets(FILE *out, const Trainer *t)
     if (smaller) fprintf(out, "             %d of these end%s an epoch with a batch of fewer pictures\n", smaller, smaller == 1 ? "s" : "");
 }
 
+void plan_print_text(FILE *out, const Clip *clip)
+{
+    int layers = clip->config.layers, skip = 1 + layers - clip->run;
+    if (skip > 1) fprintf(out, "             texts are read from layer %d of the text encoder's %d: clip skip %d\n", clip->run, layers, skip);
+}
+
 void plan_print_lora(FILE *out, const Trainer *t)
 {
     const TrainConfig *c = t->config;
     const Lora        *l = &t->lora;
     size_t             numbers = 0;
-    int                convolutions = 0, text = 0;
+    int                convolutions = 0, text = 0, idle = 0;
     for (int i = 0; i < l->params.params; i++) {
         const Param *p = &l->params.param[i];
         numbers += (size_t)p->o * (size_t)p->k * (size_t)p->k * (size_t)p->i;
     }
     for (int i = 0; i < l->modules; i++) {
         convolutions += !layer_is_linear(l->module[i].layer);
-        text += l->module[i].adapter.group == l->text_group;
+        text += !l->module[i].is_unet;
+        idle += !l->module[i].is_unet && !clip_runs(&t->pipeline.model.clip, l->module[i].layer);
     }
     fprintf(out, "\nLoRA         %d modules: %d in the UNet, %d in the text encoder\n", l->modules, l->modules - text, text);
+    if (idle) fprintf(out, "             %d of these behind the layer that is read: in the file, but nothing learns there\n", idle);
     fprintf(out, "             %d linear, rank %d, alpha %g: what they learn counts %g times\n", l->modules - convolutions, c->network_dim, c->network_alpha,
             c->network_alpha / c->network_dim);
     if (convolutions)
@@ -166,7 +174,10 @@ static int describe_model(Trainer *t, Set **null)
     const Set  *like = set_describe(t->config->set);
     if (!like || !(*null = set_null(like))) return -1;
     p->set = *null;
-    if (checkpoint_describe_source(&p->model, &source, *null)) return model_config_named(source.path) ? -1 : err("%s; --model sd15 needs no files", err_text());
+    if (checkpoint_describe_source(&p->model, &source, *null)) {
+        bool there = is_dir(source.path) || is_file(source.path) || model_config_named(source.path);
+        return there ? -1 : err("%s; --model sd15 needs no files", err_text());
+    }
     if (*p->model.tokenizer) return pipeline_open_tokenizer(p);
     p->tokenizer.length = p->model.clip.config.length;
     return 0;
@@ -210,6 +221,7 @@ static void print_model(FILE *out, const Trainer *t)
     size_t            text = m->clip.weights.count, unet = m->unet.weights.count, vae = m->vae.weights.count;
     fprintf(out, "model        %s, made for %dx%d; sides are multiples of %d\n", t->config->pretrained_model_name_or_path, m->native_w, m->native_h,
             checkpoint_step(m));
+    plan_print_text(out, &m->clip);
     fprintf(out, "             %zu numbers: text encoder %zu, UNet %zu, autoencoder %zu\n", text + unet + vae, text, unet, vae);
     fprintf(out, "set          %s: activations %s, ", set->name, type_name(set->act));
     print_frozen(out, m, set->act);

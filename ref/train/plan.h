@@ -23,6 +23,7 @@ void plan_print_buckets(FILE *out, const Trainer *t);
 void plan_print_lora(FILE *out, const Trainer *t);      /* adapters are attached */
 void plan_print_steps(FILE *out, const Trainer *t);
 void plan_print_memory(FILE *out, const Trainer *t);
+void plan_print_text(FILE *out, const Clip *clip);      /* a line more about the model, where clip skip is at work */
 
 /* Share of a resized picture that is cut away; is the picture itself smaller than what is asked of it? */
 double plan_cut_away(const BucketFit *fit, BucketSize size);

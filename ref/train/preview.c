@@ -52,12 +52,13 @@ static int draw(Trainer *t, const PromptLine *line, const char *dir, const char 
 {
     const TrainConfig *c = t->config;
     SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale };
+    ModelSource        source = train_config_source(c);
     SamplePicture      picture = { line->prompt, line->negative_prompt, (uint32_t)line->seed };
     char               file[PATH_SIZE], path[PATH_SIZE], lora[PATH_SIZE], text[MAX_PARAMETERS];
     Image              image;
     snprintf(file, sizeof file, "%s_%s_%02d_%u.png", c->output_name, mark, place, picture.seed);
     snprintf(lora, sizeof lora, " <lora:%s:1>", c->output_name);
-    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, c->pretrained_model_name_or_path, "");
+    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, &source, "");
     if (path_join(path, dir, file) || pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL)) return -1;
     int status = image_save(path, &image, text);
     image_free(&image);

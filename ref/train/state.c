@@ -71,6 +71,7 @@ static int settings(Settings *s, const Trainer *t)
     s->count = 0;
     put(s, "set", "%s", t->pipeline.set->name);
     put(s, "model", "%s", model);
+    put(s, "clip_skip", "%d", c->clip_skip > 1 ? c->clip_skip : 1);
     put(s, "pictures", "%s", pictures);
     put(s, "resolution", "%d,%d", t->w, t->h);
     const BucketRules *rules = &t->buckets.rules;

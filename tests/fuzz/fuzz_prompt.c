@@ -15,7 +15,8 @@ static void check_line(const PromptLine *l)
     CHECK(l->width >= 0 && l->width <= MAX_SIDE && l->height >= 0 && l->height <= MAX_SIDE && l->steps >= 1 && l->steps <= MAX_STEPS, "out of range");
     CHECK(l->seed >= 0 && l->cfg_scale >= 0 && l->cfg_scale <= MAX_CFG, "out of range");
     for (int sampler = 0; sampler < 2; sampler++) {
-        prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", sampler ? "a/model.safetensors" : "a/model/", "");
+        ModelSource model = { .path = sampler ? "a/model.safetensors" : "a/model/", .clip_skip = sampler ? 2 : 0 };
+        prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", &model, "");
         CHECK(strlen(text) + 1 < sizeof text && strstr(text, "\nSteps: "), "cut short: %s", text);
     }
 }

@@ -232,6 +232,48 @@ static void run_config(const Config *c)
     gold_close(&gold);
 }
 
+/* ---- clip skip ---- */
+
+/* Net c's states from the layer before its last, and from the first; net a, trained with its second and last left out. */
+static void clip_skips(const char *key)
+{
+    const Config c = { "c", configs[2].rules, 0 }, a = { key, configs[0].rules, 0 };
+    Gold   gold;
+    Net    net;
+    Lora   lora;
+    Values out = { 0 };
+    Group  states = { 0 }, gradients = { 0 };
+    expect(gold_open(&gold, "golden/clip_skip.safetensors"));
+    expect(net_open(&net, &c, "golden/parity/c/model", set_open("ref64")));
+    for (int skip = 2; skip <= 3; skip++) {
+        expect(clip_skip(&net.model.clip, skip));
+        net_text(&net, &gold, "c.ids", name("c.hidden.%d", skip).s, &out);
+    }
+    net_close(&net);
+
+    expect(net_open(&net, &a, "golden/parity/a/model", set_open("ref64")));
+    expect(clip_skip(&net.model.clip, 2));
+    net_text(&net, &gold, "in.0.ids", "text.hidden", &out);
+    expect(lora_attach(&lora, &net.model, &a.rules));
+    expect(lora_load(&lora, "golden/parity/a/lora.safetensors"));
+    net_text(&net, &gold, "in.0.ids", "lora.text.hidden", &out);
+    Batch b = batch_read(&net, &gold, "in.0");
+    net_train(&net, &lora, &b, TAPE_CHECKPOINT, &out);
+    batch_close(&b);
+    compare_gold(&states, &out, &gold, "c.hidden.", agree);
+    compare_gold(&states, &out, &gold, "text.hidden", agree);
+    compare_gold(&states, &out, &gold, "lora.text.hidden", agree);
+    compare_gold(&gradients, &out, &gold, "grad.", agree);
+    report(key, "text states from an earlier layer", states);
+    report(key, "gradients", gradients);
+    ten_steps(&net, &lora, &gold);
+    all_used(&a, &gold);
+    values_free(&out);
+    lora_detach(&lora);
+    net_close(&net);
+    gold_close(&gold);
+}
+
 /* ---- threads ---- */
 
 /* Every number of the LoRA: uniform, so that no gradient is 0. */
@@ -284,6 +326,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);                   /* what was found stands even if the next test ends the program */
     for (int i = 0; i < NETS; i++)
         if (wanted(argc, argv, configs[i].key)) run_config(&configs[i]);
+    if (wanted(argc, argv, "skip")) clip_skips("skip");
     if (wanted(argc, argv, "tiny")) threads("ref"), threads("cpu");
     printf("1..%d\n", tests);
     return failures > 0 || tests == 0;

@@ -138,6 +138,16 @@ void net_forward(Net *net, Gold *gold, const char *prefix, Values *out)
     batch_close(&b);
 }
 
+void net_text(Net *net, Gold *gold, const char *ids, const char *what, Values *out)
+{
+    Tensor tokens = read_ids(gold, name("%s", ids));
+    start(net, TAPE_INFER, NULL);
+    Var *text = text_states(net, tokens);
+    expect_sound(net);
+    values_take(out, name("%s", what), net->set, text->t);
+    free(tokens.p);
+}
+
 void net_vae(Net *net, Gold *gold, Values *out)
 {
     Tensor picture = gold_read(gold, T_F64, "vae.image"), latent = gold_read(gold, T_F64, "vae.latent");

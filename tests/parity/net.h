@@ -28,6 +28,7 @@ void net_close(Net *net);
 
 /* Text states, the U-Net's outputs block by block. prefix "" or "lora.". */
 void net_forward(Net *net, Gold *gold, const char *prefix, Values *out);
+void net_text(Net *net, Gold *gold, const char *ids, const char *what, Values *out);     /* text states alone, of these ids and under that name */
 void net_vae(Net *net, Gold *gold, Values *out);
 
 /* A batch as training sees it, all on the host: n pictures' ids (n,1,T,1), latents and noise (n,h,w,4), times (n,1,1,1); what goes in and shall come out. */
