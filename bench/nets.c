@@ -1,4 +1,5 @@
 #include "bench/nets.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "ops/null_count.h"
@@ -8,19 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { TOKENS = 77, IMAGES = 64, UNET = 1, TEXT = 2 };
 static const double LONG_ENOUGH = 0.5;                  /* seconds of passes of a job */
 
 static void expect(int status) { CHECK(status == 0, "%s", err_text()); }
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- numbers ---- */
 

@@ -1,18 +1,11 @@
 #include "base/progress.h"
+#include "base/clock.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static const double EVERY_TERMINAL = 0.1, EVERY_FILE = 5;                   /* seconds between two lines */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 Progress progress_open(const char *label, const char *unit, int start, int total)
 {

@@ -1,4 +1,5 @@
 /* bench.c - how long the calls of SD 1.5 take: best of several, the flops and bytes a second that op_cost makes of it, and the time of another set. */
+#include "base/clock.h"
 #include "base/err.h"
 #include "check/layout.h"
 #include "check/real.h"
@@ -6,17 +7,9 @@
 #include "ops/cost.h"
 #include <omp.h>
 #include <string.h>
-#include <time.h>
 
 enum { MIN_RUNS = 3, MAX_RUNS = 200 };
 static const double LONG_ENOUGH = 0.3;                  /* seconds of runs of one call */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Seconds of the fastest run, or -1 and err(). */
 static double best_of(Case *c, Set *set, Cost *cost)
