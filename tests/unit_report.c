@@ -65,6 +65,12 @@ static void carries_the_run(void **state)
     assert_int_equal(dir_make(tmp_path("out/sample")), 0);              /* what is none of its pictures */
     assert_int_equal(file_write(tmp_path("out/sample/a<u>b_000003_07_1.png"), "broken", 6), 0);
     assert_int_equal(file_write(tmp_path("out/sample/a<u>b_000003_07.png"), "foreign", 7), 0);
+    Image tiny;
+    assert_int_equal(image_new(&tiny, 2, 2), 0);
+    memset(tiny.rgb, 0, 12);
+    assert_int_equal(image_save(tmp_path("out/sample/a<u>b_-00005_07_1.png"), &tiny, "no step"), 0);
+    assert_int_equal(image_save(tmp_path("out/sample/a<u>b_4294967299_07_1.png"), &tiny, "3, to an int"), 0);
+    image_free(&tiny);
     if (train_run(&config)) fail_msg("%s", err_text());
     char  *page = page_of("out/report.html");
     cJSON *run = run_of(page);

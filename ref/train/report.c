@@ -1,4 +1,5 @@
 #include "train/report.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "data/resample.h"
@@ -39,13 +40,6 @@ struct Report {
     Shot          *shot;
     int            shots, room;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- JSON inside a page ---- */
 
@@ -327,23 +321,41 @@ static int put_modules(FILE *f, Report *r)
 
 /* ---- samples ---- */
 
+/* The digits at *at, at most nine of them, and where they end; -1: there are none, or more. */
+static int read_digits(const char **at)
+{
+    int n = 0, value = 0;
+    for (; **at >= '0' && **at <= '9' && n < 10; n++, ++*at) value = n < 9 ? 10 * value + **at - '0' : -1;
+    return n ? value : -1;
+}
+
+/* Takes step, epoch and place from a name, NAME_e000002_00_SEED.png or NAME_000100_00_SEED.png. 0: it is none of this run's so far. */
+static int read_name(Shot *s, const Trainer *t, const char *file)
+{
+    size_t name = strlen(t->config->output_name);
+    if (strncmp(file, t->config->output_name, name) || file[name] != '_') return 0;
+    const char *at = file + name + 1;
+    int         by_epoch = *at == 'e';
+    at += by_epoch;
+    int     time = read_digits(&at);
+    int64_t step = by_epoch ? (int64_t)time * t->epoch_steps : time;
+    if (time < 0 || step > t->at.step || *at++ != '_' || (s->place = read_digits(&at)) < 0 || *at++ != '_') return 0;
+    size_t seed = strspn(at, "0123456789");
+    s->step = (int)step, s->epoch = by_epoch ? time : 0;
+    return seed > 0 && !strcmp(at + seed, ".png");
+}
+
 /* Takes up a file of sample/ that is not yet known. The folder is the user's, too: a foreign name, a picture of an earlier run and one that cannot be read
  * are passed over. -1 and err(): no memory. */
 static int add_shot(Report *r, const char *dir, const char *file)
 {
-    const TrainConfig *c = r->t->config;
-    size_t             name = strlen(c->output_name);
-    struct stat        st;
-    Shot               s = { 0 };
-    int                used = 0;
-    char               path[PATH_SIZE];
-    const char        *rest = file + name + 1;
+    struct stat st;
+    Shot        s = { 0 };
+    char        path[PATH_SIZE];
     for (int i = 0; i < r->shots; i++)
         if (!strcmp(r->shot[i].file, file)) return 0;
-    if (strncmp(file, c->output_name, name) || file[name] != '_') return 0;
-    if (sscanf(rest, "e%6d_%d_%*u.png%n", &s.epoch, &s.place, &used) == 2 && !rest[used]) s.step = s.epoch * r->t->epoch_steps;
-    else if (sscanf(rest, "%d_%d_%*u.png%n", &s.step, &s.place, &used) != 2 || rest[used]) return 0;
-    if (s.step > r->t->at.step || path_join(path, dir, file) || stat(path, &st) || (!c->resume && st.st_mtime < r->opened)) return 0;
+    if (!read_name(&s, r->t, file)) return 0;
+    if (path_join(path, dir, file) || stat(path, &st) || (!r->t->config->resume && st.st_mtime < r->opened)) return 0;
 
     if (r->shots == r->room) {
         int   room = 2 * r->room + 16;
