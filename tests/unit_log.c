@@ -83,6 +83,29 @@ static void taken_up(void **state)
     check_file(tmp_path("log.csv"), 0);
 }
 
+/* A log of many megabytes is read in a moment: each line takes its own length, not that of all that follows. */
+static void a_long_log(void **state)
+{
+    (void)state;
+    enum { LINES = 200000 };
+    Log      log;
+    LogLine *line;
+    int      lines;
+    FILE    *file = fopen(tmp_path("long.csv"), "w");
+    assert_non_null(file);
+    fputs("step,epoch,loss\n", file);
+    for (int k = 1; k <= LINES; k++) fprintf(file, "%d,1,0.5,0.5,0.0001,0.0001,,%d.123,0.5,,,0.00000000000000000000001\n", k, k);
+    fputs("\n,1,2\n7,,3\n99999999999,1,2\n", file);   /* none of ours */
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(log_read(&line, &lines, tmp_path("long.csv")), 0);
+    assert_int_equal(lines, LINES);
+    assert_true(line[LINES - 1].step == LINES && line[LINES - 1].epoch == 1 && line[LINES - 1].seconds == LINES + 0.123 && isnan(line[7].norm));
+    free(line);
+    assert_int_equal(log_open(&log, tmp_path("long.csv"), LINES), 0);
+    assert_true(log.count == LINES && log_average(&log) == 0.5);
+    assert_int_equal(log_close(&log), 0);
+}
+
 static void trouble(void **state)
 {
     (void)state;
@@ -109,6 +132,7 @@ static void a_full_disk(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_line_a_step), cmocka_unit_test(taken_up), cmocka_unit_test(trouble), cmocka_unit_test(a_full_disk) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_line_a_step), cmocka_unit_test(taken_up), cmocka_unit_test(a_long_log),
+                                        cmocka_unit_test(trouble), cmocka_unit_test(a_full_disk) };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

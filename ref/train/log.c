@@ -1,7 +1,9 @@
 #include "train/log.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "io/file.h"
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +11,11 @@
 
 static const char header[] = "step,epoch,loss,average_loss,lr_unet,lr_text_encoder,gradient_norm,seconds,loss_t1,loss_t2,loss_t3,loss_t4\n";
 
-static double seconds(clockid_t clock)
+/* Seconds since 1970: the wall time of events. */
+static double wall_time(void)
 {
     struct timespec t;
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -26,6 +29,32 @@ double log_average(const Log *log)
     return n ? sum / n : 0;
 }
 
+/* The whole number that `ends` ends, at *at, which moves behind it; -1: there is none. */
+static int read_count(const char **at, char ends)
+{
+    char *end;
+    if (**at < '0' || **at > '9') return -1;
+    long value = strtol(*at, &end, 10);
+    if (*end != ends || value > INT_MAX) return -1;
+    *at = end + 1;
+    return (int)value;
+}
+
+/* What follows a line's step and epoch; NULL: it has none, as the header. */
+static const char *read_head(const char *line, int *step, int *epoch)
+{
+    return (*step = read_count(&line, ',')) < 0 || (*epoch = read_count(&line, ',')) < 0 ? NULL : line;
+}
+
+/* The number that begins at *at, which moves behind the comma that ends it; NAN for none. */
+static double next_number(const char **at)
+{
+    double x = **at == ',' || **at == '\n' || !**at ? NAN : strtod(*at, NULL);
+    *at += strcspn(*at, ",\n");
+    if (**at == ',') ++*at;
+    return x;
+}
+
 /* Keeps the lines of steps up to `step`, and their losses for the average. */
 static int keep_lines(Log *log, const char *path, int step)
 {
@@ -33,14 +62,12 @@ static int keep_lines(Log *log, const char *path, int step)
     char *text = file_read(path, (size_t)1 << 30, NULL), *end;
     if (!text) return -1;
     for (end = text; *end; ) {
-        char  *next = strchr(end, '\n');
-        double loss;
-        int    at;
+        char *next = strchr(end, '\n');
+        int   at, epoch;
         if (!next) break;                               /* half a line, of a killed run */
-        if (sscanf(end, "%d,%*d,%lf", &at, &loss) == 2) {
-            if (at > step) break;
-            remember(log, loss);
-        }
+        const char *rest = read_head(end, &at, &epoch);
+        if (rest && at > step) break;
+        if (rest) remember(log, next_number(&rest));
         end = next + 1;
     }
     int status = file_write(path, text, (size_t)(end - text));
@@ -50,23 +77,23 @@ static int keep_lines(Log *log, const char *path, int step)
 
 int log_open(Log *log, const char *path, int step)
 {
-    *log = (Log){ .opened = seconds(CLOCK_MONOTONIC) };
+    *log = (Log){ .opened = now() };
     if (keep_lines(log, path, step)) return -1;
-    if (!(log->path = strdup(path)) || !(log->file = fopen(path, "a"))) {
-        free(log->path);
-        return err("%s: %s", path, strerror(errno));
-    }
-    return 0;
+    if ((log->path = strdup(path)) && (log->file = fopen(path, "a"))) return 0;
+    err("%s: %s", path, strerror(errno));
+    free(log->path);
+    log->path = NULL;
+    return -1;
 }
 
-int log_events(Log *log, const char *dir, int step) { return events_open(&log->events, dir, seconds(CLOCK_REALTIME), step + 1); }
+int log_events(Log *log, const char *dir, int step) { return events_open(&log->events, dir, wall_time(), step + 1); }
 
 static int put_events(Log *log, const TrainPosition *at, const TrainReport *r)
 {
     const EventScalar scalar[] = { { "loss/current", r->loss }, { "loss/average", log_average(log) }, { "lr/unet", r->lr_unet },
                                    { "lr/textencoder", r->lr_text }, { "norm/gradient", r->norm } };
     int count = (int)(sizeof scalar / sizeof *scalar);
-    return events_put(&log->events, seconds(CLOCK_REALTIME), at->step, scalar, isnan(r->norm) ? count - 1 : count);
+    return events_put(&log->events, wall_time(), at->step, scalar, isnan(r->norm) ? count - 1 : count);
 }
 
 int log_step(Log *log, const TrainPosition *at, const TrainReport *r)
@@ -75,7 +102,7 @@ int log_step(Log *log, const TrainPosition *at, const TrainReport *r)
     remember(log, r->loss);
     fprintf(log->file, "%d,%d,%.6g,%.6g,%.6g,%.6g,", at->step, epoch, r->loss, log_average(log), r->lr_unet, r->lr_text);
     if (!isnan(r->norm)) fprintf(log->file, "%.6g", r->norm);
-    fprintf(log->file, ",%.3f", seconds(CLOCK_MONOTONIC) - log->opened);
+    fprintf(log->file, ",%.3f", now() - log->opened);
     for (int k = 0; k < BANDS; k++)
         if (r->band_samples[k]) fprintf(log->file, ",%.6g", r->band_loss[k] / r->band_samples[k]);
         else fputc(',', log->file);
@@ -96,16 +123,6 @@ int log_close(Log *log)
 
 /* ---- reading ---- */
 
-/* The number that begins at *at, which moves behind the comma that ends it; NAN for none. */
-static double next_number(const char **at)
-{
-    char  *end;
-    double x = **at == ',' || **at == '\n' || !**at ? NAN : strtod(*at, &end);
-    *at += strcspn(*at, ",\n");
-    if (**at == ',') ++*at;
-    return x;
-}
-
 int log_read(LogLine **line, int *lines, const char *path)
 {
     char *text = file_read(path, (size_t)1 << 30, NULL);
@@ -118,10 +135,9 @@ int log_read(LogLine **line, int *lines, const char *path)
     for (const char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
         LogLine l = { 0 };
         double *number[] = { &l.loss, &l.average, &l.lr_unet, &l.lr_text, &l.norm, &l.seconds, &l.band[0], &l.band[1], &l.band[2], &l.band[3] };
-        int     used = 0;
-        if (sscanf(at, "%d,%d,%n", &l.step, &l.epoch, &used) != 2 || !used) continue;  /* the header */
-        at += used;
-        for (size_t k = 0; k < sizeof number / sizeof *number; k++) *number[k] = next_number(&at);
+        const char *rest = read_head(at, &l.step, &l.epoch);
+        if (!rest) continue;                            /* the header */
+        for (size_t k = 0; k < sizeof number / sizeof *number; k++) *number[k] = next_number(&rest);
         (*line)[(*lines)++] = l;
     }
     free(text);
