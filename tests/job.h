@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "diffusion/sample_config.h"
 #include "io/image.h"
+#include "io/safetensors.h"
 #include "tmp.h"
 #include "train/config.h"
 
@@ -33,6 +34,30 @@ static inline void job_picture(const char *folder, int number, int w, int h)
     snprintf(name, sizeof name, "%s/%03d.txt", folder, number);
     snprintf(caption, sizeof caption, "thing, tag %d, red, round", number);
     JOB_CHECK(file_write(tmp_path(name), caption, strlen(caption)) == 0);
+}
+
+/* `folder` = a part of JOB_MODEL, "vae", in which one byte of a tensor is another. */
+static inline void job_part(const char *folder, const char *part, const char *weights, const char *tensor)
+{
+    char         dir[PATH_SIZE], from[PATH_SIZE], to[PATH_SIZE];
+    const char  *file[] = { "config.json", weights };
+    size_t       size = 0;
+    JOB_CHECK(dir_make(folder) == 0 && path_join(dir, JOB_MODEL, part) == 0);
+    for (int i = 0; i < 2; i++) {
+        JOB_CHECK(path_join(from, dir, file[i]) == 0 && path_join(to, folder, file[i]) == 0);
+        char *data = file_read(from, 1 << 24, &size);
+        JOB_CHECK(data != NULL && file_write(to, data, size) == 0);
+        free(data);
+    }
+    Safetensors *read = safetensors_open(to);
+    JOB_CHECK(read != NULL && safetensors_find(read, tensor) != NULL);
+    size_t at = size - read->bytes + (size_t)((const char *)safetensors_find(read, tensor)->data - (const char *)read->data);
+    safetensors_close(read);
+    char *data = file_read(to, 1 << 24, &size);
+    JOB_CHECK(data != NULL && at < size);
+    data[at] ^= 1;
+    JOB_CHECK(file_write(to, data, size) == 0);
+    free(data);
 }
 
 /* The words of `line`, apart by blanks, in *text, which they live in; '@' stands for the test's folder. */

@@ -144,6 +144,30 @@ static void states_on_the_way(void **state)
     assert_int_equal(tmp_remove(tmp_path("whole")), 0);
 }
 
+/* A file that cannot be written, behind a step that was good: what was learned is saved, the message says where, and the run goes on from there. */
+static void nothing_learned_is_lost(void **state)
+{
+    (void)state;
+    static const char common[] = "--max_train_steps 6 --sample_prompts @/prompts.txt --sample_every_n_steps 4";
+    char line[256], *at;
+    assert_int_equal(file_write(tmp_path("prompts.txt"), "thing --s 1\n", 12), 0);
+    snprintf(line, sizeof line, "%s --output_dir @/whole", common);
+    run_well(line, 1);
+    assert_int_equal(dir_make(tmp_path("parts")), 0);
+    assert_int_equal(file_write(tmp_path("parts/sample"), "", 0), 0);           /* no folder for previews */
+    snprintf(line, sizeof line, "%s --output_dir @/parts", common);
+    assert_int_equal(run(line, 1), -1);
+    if (!strstr(err_text(), "parts/sample") || !(at = strstr(err_text(), ": saved in "))) fail_msg("%s", err_text());
+    assert_string_equal(at + strlen(": saved in "), tmp_path("parts/lora-step00000004.safetensors"));
+    assert_true(is_file(tmp_path("parts/lora-step00000004.safetensors")));
+    assert_int_equal(unlink(tmp_path("parts/sample")), 0);
+    snprintf(line, sizeof line, "%s --output_dir @/parts --resume @/parts/lora-step00000004-state", common);
+    run_well(line, 1);
+    assert_same_tensors(tmp_path("whole/lora.safetensors"), tmp_path("parts/lora.safetensors"));
+    assert_int_equal(tmp_remove(tmp_path("whole")), 0);
+    assert_int_equal(tmp_remove(tmp_path("parts")), 0);
+}
+
 /* ---- states that do not fit ---- */
 
 static void check_refused(const char *options, const char *text)
@@ -183,8 +207,12 @@ static void another_run_is_refused(void **state)
         { "--caption_tag_dropout_rate 0.1", "caption_tag_dropout_rate" },
         { "--caption_extension .none", "pictures" },
         { "--train_data_dir @/other", "pictures" },
+        { "--vae @/vae", "vae" },
+        { "--text_encoder @/text_encoder", "text_encoder" },
     };
     char line[256];
+    job_part(tmp_path("vae"), "vae", "diffusion_pytorch_model.safetensors", "encoder.conv_in.weight");
+    job_part(tmp_path("text_encoder"), "text_encoder", "model.safetensors", "text_model.final_layer_norm.weight");
     run_well("--output_dir @/of --save_state --max_train_steps 2", 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(line, sizeof line, "--resume @/of/lora-state %s", cases[i].options);
@@ -216,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_resumed_run_ends_in_the_same_bits),
         cmocka_unit_test(states_on_the_way),
+        cmocka_unit_test(nothing_learned_is_lost),
         cmocka_unit_test(another_run_is_refused),
         cmocka_unit_test(a_damaged_state_is_refused),
     };

@@ -70,11 +70,12 @@ static int save_counted(const Trainer *t, Metadata *m, const char *format, int n
 {
     const TrainConfig *c = t->config;
     char               mark[32];
-    int                old = now - every * c->save_last_n;
+    int64_t            old = now - (int64_t)every * c->save_last_n;
     snprintf(mark, sizeof mark, format, now);
     if (save(t, m, mark, c->save_state)) return -1;
-    snprintf(mark, sizeof mark, format, old);
-    if (c->save_last_n && old > 0) forget(c, mark);
+    if (!c->save_last_n || old <= 0) return 0;
+    snprintf(mark, sizeof mark, format, (int)old);
+    forget(c, mark);
     return 0;
 }
 
@@ -104,6 +105,7 @@ static void watch_close(Watch *w)
     metadata_close(&w->metadata);
     prompt_lines_close(&w->prompts);
     report_close(w->report);
+    log_close(&w->log);
 }
 
 /* The log comes last: opening it cuts off what an earlier run left. */
@@ -115,9 +117,7 @@ static int watch_open(Watch *w, const Trainer *t)
     if (path_join(path, c->output_dir, "log.csv") || metadata_open(&w->metadata, t) || preview_open(&w->prompts, t)) return -1;
     if (!c->no_report && !(w->report = report_open(t))) return -1;
     if (log_open(&w->log, path, t->at.step)) return -1;
-    if (!c->logging_dir || (path_join(dir, c->logging_dir, c->output_name) == 0 && log_events(&w->log, dir, t->at.step) == 0)) return 0;
-    log_close(&w->log);
-    return -1;
+    return c->logging_dir && (path_join(dir, c->logging_dir, c->output_name) || log_events(&w->log, dir, t->at.step)) ? -1 : 0;
 }
 
 /* Behind a step: what is due. */
@@ -167,14 +167,16 @@ static int save_stopped(const Trainer *t, Metadata *m)
     return 0;
 }
 
-/* A loss or a gradient was not finite: what was learned before is kept, and the message says where. */
-static int save_lost(const Trainer *t, Metadata *m)
+/* No step can follow: a loss or a gradient was not finite, or a file could not be written. What was learned since `first` is kept, and the message, which
+ * err() has, says where. */
+static int save_lost(const Trainer *t, Watch *w, int first)
 {
     char mark[32], path[PATH_SIZE], why[ERR_SIZE];
     snprintf(why, sizeof why, "%s", err_text());
+    log_close(&w->log);                                 /* of two reasons the first is told */
     snprintf(mark, sizeof mark, step_mark, t->at.step);
-    if (t->at.step == 0 || output_path(path, t->config, mark, ".safetensors")) return err("%s", why);
-    return save(t, m, mark, 1) ? err("%s (and: %s)", why, err_text()) : err("%s: saved in %s", why, path);
+    if (t->at.step == first || output_path(path, t->config, mark, ".safetensors")) return err("%s", why);
+    return save(t, &w->metadata, mark, 1) ? err("%s (and: %s)", why, err_text()) : err("%s: saved in %s", why, path);
 }
 
 int train_run(const TrainConfig *config)
@@ -190,9 +192,8 @@ int train_run(const TrainConfig *config)
         status = err("%s: has %d steps already; nothing is left of %d", config->resume ? config->resume : "plan", t.at.step, t.steps);
     if (!status && !config->quiet) print_plan(&t), print_memory(&t);
     if (!status && (status = watch_open(&w, &t)) == 0) {
-        status = run_steps(&t, &w);
-        if (status && t.lost) status = save_lost(&t, &w.metadata);
-        if (log_close(&w.log)) status = -1;
+        int first = t.at.step;
+        if (run_steps(&t, &w) || log_close(&w.log)) status = save_lost(&t, &w, first);
     }
     int stopped = !status && t.at.step < t.steps;
     if (!status) status = stopped ? save_stopped(&t, &w.metadata) : save(&t, &w.metadata, "", config->save_state);

@@ -46,31 +46,43 @@ static int hash_pictures(char hex[HASH_SIZE], const Trainer *t)
     return 0;
 }
 
-/* Which model this is: by the first and the last convolution of its U-Net, which any other training would have moved. */
-static int hash_model(char hex[HASH_SIZE], const Trainer *t)
+/* Which weights these are: by two tensors of theirs that any other training would have moved. */
+static int hash_weights(char hex[HASH_SIZE], Set *set, Tensor a, Tensor b)
 {
-    const Unet *u = &t->pipeline.model.unet;
-    Tensor      part[2] = { u->conv_in.w.t, u->conv_out.w.t };
-    size_t      first = tensor_count(part[0]), count = first + tensor_count(part[1]);
-    double     *value = malloc(count * sizeof *value);
+    size_t  first = tensor_count(a), count = first + tensor_count(b);
+    double *value = malloc(count * sizeof *value);
     if (!value) return err("out of memory for the model's hash");
-    int status = 0;
-    for (int i = 0; i < 2 && !status; i++)
-        status = t->pipeline.set->download(t->pipeline.set, tensor_of(value + (i ? first : 0), T_F64, part[i].n, part[i].h, part[i].w, part[i].c), part[i]);
+    int status = set->download(set, tensor_of(value, T_F64, a.n, a.h, a.w, a.c), a) ||
+                 set->download(set, tensor_of(value + first, T_F64, b.n, b.h, b.w, b.c), b) || set->sync(set) ? -1 : 0;
     if (!status) hash_data(hex, value, count * sizeof *value);
     free(value);
     return status;
+}
+
+/* The three nets. Of the autoencoder it is the half that encodes: the other decides no number of a run. */
+static int put_model(Settings *s, const Trainer *t)
+{
+    const Checkpoint *m = &t->pipeline.model;
+    Set              *set = t->pipeline.set;
+    char              unet[HASH_SIZE], text_encoder[HASH_SIZE], vae[HASH_SIZE];
+    if (hash_weights(unet, set, m->unet.conv_in.w.t, m->unet.conv_out.w.t) || hash_weights(text_encoder, set, m->clip.position, m->clip.final.gamma) ||
+        hash_weights(vae, set, m->vae.encoder->conv_in.w.t, m->vae.encoder->conv_out.w.t))
+        return -1;
+    put(s, "model", "%s", unet);
+    put(s, "text_encoder", "%s", text_encoder);
+    put(s, "vae", "%s %.17g", vae, m->vae.config.scaling);
+    return 0;
 }
 
 /* What decides a run's numbers. Not among them: when to save, where to, and how many steps, so that a run can be made longer. */
 static int settings(Settings *s, const Trainer *t)
 {
     const TrainConfig *c = t->config;
-    char               pictures[HASH_SIZE], model[HASH_SIZE];
-    if (hash_pictures(pictures, t) || hash_model(model, t)) return -1;
+    char               pictures[HASH_SIZE];
+    if (hash_pictures(pictures, t)) return -1;
     s->count = 0;
     put(s, "set", "%s", t->pipeline.set->name);
-    put(s, "model", "%s", model);
+    if (put_model(s, t)) return -1;
     put(s, "clip_skip", "%d", c->clip_skip > 1 ? c->clip_skip : 1);
     put(s, "pictures", "%s", pictures);
     put(s, "resolution", "%d,%d", t->w, t->h);

@@ -244,7 +244,7 @@ static int run_batch(Trainer *t, const Batch *b, double share, TrainReport *repo
     dump_host(t->dump, tensor_of(t->loss, T_F64, b->n, 1, 1, 1), 1, "train.loss_each");
     for (int j = 0; j < b->n; j++) {
         if (!isfinite(t->loss[j]))
-            return t->lost = 1, err("step %d: the loss of %s is %g, and %s is not finite; the weights are those of step %d", t->at.step + 1,
+            return err("step %d: the loss of %s is %g, and %s is not finite; the weights are those of step %d", t->at.step + 1,
                        t->concepts.picture[t->batches.picture[b->first + j]].path, t->loss[j],
                        diagnose_forward(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch).s, t->at.step);
         int band = BANDS * t->timestep[j] / t->pipeline.schedule.timesteps;
@@ -281,7 +281,7 @@ static int update(Trainer *t, TrainReport *report)
         return -1;
     report->norm = bad != 0 ? NAN : sqrt(sumsq) / params->scale;
     if (loss_scale_step(&t->loss_scale, bad != 0) == 0) return 0;
-    return t->lost = 1, err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s,
+    return err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s,
                             t->at.step + 1 - t->loss_scale.bad);
 }
 

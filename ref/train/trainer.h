@@ -43,7 +43,6 @@ typedef struct {
     TapeMode           mode;
     StepCost           cost;                            /* what the largest batch takes under it */
     LossScale          loss_scale;
-    int                lost;                            /* a loss or gradient is not finite: the weights are those before it, and no step can follow */
     TrainPosition      at;
     Batches            batches;                         /* of epoch `batches_epoch`; -1: none */
     int                batches_epoch;
