@@ -20,7 +20,7 @@ static double step(Type type, double x)
 static int compare_kept(const Layout *l, const uint8_t *after)
 {
     for (size_t b = 0; b < l->size; b++) {
-        if (l->kind[b] != KEEP || l->before[b] == after[b]) continue;
+        if (l->kind[b] > INPUT || l->before[b] == after[b]) continue;
         for (int j = 0; j < l->count; j++) {
             const Placed *p = &l->placed[j];
             if (b >= p->begin && b < p->end) return err("wrote to an input or between rows: byte %zu of %s", b - p->begin, p->role);

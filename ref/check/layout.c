@@ -78,7 +78,11 @@ static void write_image(Layout *l)
 {
     for (int j = 0; j < l->count; j++) {
         Placed *p = &l->placed[j];
-        for (size_t e = 0; e < tensor_count(p->t); e++) type_set(p->t.type, l->before + p->begin, element(p->t, e), ((const double *)p->from)[e]);
+        size_t  size = type_size(p->t.type);
+        for (size_t e = 0; e < tensor_count(p->t); e++) {
+            type_set(p->t.type, l->before + p->begin, element(p->t, e), ((const double *)p->from)[e]);
+            memset(l->kind + p->begin + element(p->t, e) * size, INPUT, size);
+        }
     }
     for (int k = 0; k < OUTPUTS; k++) {
         Tensor y = l->op.y[k];
@@ -142,9 +146,30 @@ int layout_load(Layout *l)
     return 0;
 }
 
+/* Where the address sanitizer looks on, what lies between tensors may not even be read. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+static void forbid_between(const Layout *l)
+{
+    __asan_poison_memory_region(l->pool, l->size);
+    for (size_t from = 0, to; from < l->size; from = to) {
+        for (to = from; to < l->size && l->kind[to] == l->kind[from]; to++) continue;
+        if (l->kind[from] != BETWEEN) __asan_unpoison_memory_region(l->pool + from, to - from);
+    }
+}
+static void allow_all(const Layout *l) { __asan_unpoison_memory_region(l->pool, l->size); }
+#else
+static void forbid_between(const Layout *l) { (void)l; }
+static void allow_all(const Layout *l) { (void)l; }
+#endif
+
 int layout_run(Layout *l, uint8_t *after)
 {
     Set *set = l->set;
-    if (layout_load(l) || set->run(set, &l->op) || set->sync(set)) return -1;
+    if (layout_load(l)) return -1;
+    forbid_between(l);
+    int failed = set->run(set, &l->op) || set->sync(set);
+    allow_all(l);
+    if (failed) return -1;
     return set->download(set, bytes_at(after, l->size), bytes_at(l->pool, l->size));
 }

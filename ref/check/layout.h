@@ -12,12 +12,12 @@ typedef struct {
     size_t      begin, end;                             /* bytes of the image */
 } Placed;
 
-enum { KEEP, RESULT, FREE };
+enum { BETWEEN, INPUT, RESULT, FREE };
 typedef struct {
     Set     *set;
     Op       op;
     char    *pool;                                      /* where the image lies on the set */
-    uint8_t *before, *kind;                             /* the image, and what each byte is: KEEP, RESULT, FREE */
+    uint8_t *before, *kind;                             /* the image, and what each byte is; between tensors, and inputs: kept */
     size_t   size;
     Placed   placed[32];
     int      count;
