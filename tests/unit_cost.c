@@ -67,7 +67,15 @@ static void test_rest(void **state)
     check(op_norm(x, stat, stat, x, c, c, 32, 0, 1e-5), 8 * 4096, 2 * 16384 + 2 * 128 + 2 * 256);
     check(op_norm(x, stat, stat, x, c, c, 32, 1, 1e-5), 12 * 4096, 2 * 16384 + 2 * 128 + 2 * 256);
     check(op_norm_dx(x, x, x, c, c, stat, stat, 32, 1, 1), 23 * 4096, 4 * 16384 + 2 * 128 + 2 * 256);
-    check(op_geglu(t(T_F32, 1, 8, 8, 32), x), 3 * 4096, 8192 + 16384);
+    check(op_norm_dw(c, c, x, x, c, c, stat, stat, 32, 0, 0), 5 * 4096, 2 * 256 + 2 * 16384 + 2 * 256 + 2 * 128);
+    check(op_norm_dw(c, c, x, x, c, c, stat, stat, 32, 1, 1), 17 * 4096, 4 * 256 + 2 * 16384 + 2 * 256 + 2 * 128);
+    check(op_act(x, x, ACT_SILU), 5 * 4096, 2 * 16384);
+    check(op_act_dx(x, x, x, ACT_SILU, 1), 9 * 4096, 4 * 16384);
+    Tensor gated = t(T_F32, 1, 8, 8, 32);
+    check(op_geglu(gated, x), 3 * 4096, 8192 + 16384);
+    check(op_geglu_dx(x, gated, x, 0), 6 * 4096, 2 * 16384 + 8192);
+    check(op_mul(x, x, c), 4096, 2 * 16384 + 256);
+    check(op_dropout(x, x, 0.5, 0, 1), 4096, 2 * 16384);
     check(op_up2(t(T_F32, 1, 16, 16, 64), x), 0, 5 * 16384);
     check(op_up2_dx(x, t(T_F32, 1, 16, 16, 64), 0), 16384, 5 * 16384);
     check(op_add(x, x, c), 4096, 2 * 16384 + 256);
@@ -76,6 +84,7 @@ static void test_rest(void **state)
     check(op_sum(c, x, 0, 1), 4096, 2 * 256 + 16384);
     Tensor ids = t(T_I32, 2, 1, 77, 1), words = t(T_F32, 2, 1, 77, 768);
     check(op_embed(words, ids, t(T_F16, 49408, 1, 1, 768), NONE, t(T_F32, 1, 1, 77, 768)), 118272, 473088 + 616 + 236544 + 236544);
+    check(op_embed_dw(t(T_F32, 3, 1, 1, 768), words, ids, 49408, 1), 118272, 2 * 9216 + 473088 + 616);
     Tensor g = t(T_F32, 1, 1, 1, 1000), ctl = t(T_F32, 1, 1, 1, CTL_COUNT);
     check(op_sumsq(ctl, g), 2000, 4000 + 2 * 4 * CTL_COUNT);
     check(op_update(g, g, g, t(T_F16, 1, 1, 1, 1000), g, ctl, UPDATE_ADAMW, 0, 0.9, 0.999, 1e-8, 0), 16000, 6 * 4000 + 2000 + 4000 + 4 * CTL_COUNT);

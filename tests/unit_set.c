@@ -1,11 +1,17 @@
 /* unit_set.c - what a reference set does beside its ops: memory, transfers, refusals. */
+#define _GNU_SOURCE                                     /* dl_iterate_phdr */
 #include "base/err.h"
+#include "ops/null_count.h"
 #include "ops/sets.h"
+#include <dlfcn.h>
+#include <link.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "tmp.h"
 
 static Set *ref(void)
 {
@@ -20,6 +26,10 @@ static void test_open(void **state)
     assert_ptr_equal(set_open("ref"), set_open("ref"));
     assert_int_equal(ref()->act, T_F32);
     assert_int_equal(set_open("ref64")->acc, T_F64);
+    for (int k = 0; k < 3; k++) {
+        const char *const name[] = { "ref", "ref64", "ref16" };
+        assert_string_equal(set_open(name[k])->name, name[k]);
+    }
     assert_null(set_open("reference"));
     assert_non_null(strstr(err_text(), "reference"));
     assert_non_null(strstr(err_text(), "ref64"));
@@ -256,10 +266,56 @@ static void test_entries(void **state)
     assert_true(set_describe("cuda")->need(set_describe("cuda"), &op) > 0);
 }
 
+/* The set that only counts: the sums of its calls, whatever was refused left out. */
+static void test_null(void **state)
+{
+    Set   *set = set_null(ref());
+    char   x[1];
+    Tensor y = tensor_of(x, T_F32, 1, 2, 3, 8);
+    Op     add = op_add(y, y, y), wrong = op_add(y, y, tensor_of(x, T_F32, 1, 2, 2, 8));
+    (void)state;
+    assert_non_null(set);
+    assert_int_equal(set->run(set, &add), 0);
+    assert_int_equal(set->run(set, &wrong), -1);
+    assert_int_equal(set->run(set, &add), 0);
+    const NullCount *count = null_count(set);
+    assert_true(count->calls == 2 && count->cost.flops == 2 * 48 && count->cost.bytes == 2 * 3 * 192);
+    assert_true(set->alloc(set, 65) != set->alloc(set, 65) && count->allocated == 130);
+    free(set);
+}
+
+static int find_cmocka(struct dl_phdr_info *library, size_t size, void *path)
+{
+    (void)size;
+    if (strstr(library->dlpi_name, "/libcmocka.so")) snprintf(path, PATH_SIZE, "%s", library->dlpi_name);
+    return 0;
+}
+
+/* A library of that name is a second OpenMP runtime. Any will do: here a copy of cmocka. */
+static void test_runtimes(void **state)
+{
+    char   path[PATH_SIZE] = "";
+    size_t size;
+    dl_iterate_phdr(find_cmocka, path);
+    assert_int_equal(tmp_open(state), 0);
+    char *library = file_read(path, (size_t)1 << 28, &size);
+    FILE *copy = fopen(tmp_path("libomp.so"), "wb");
+    assert_true(library && copy && fwrite(library, 1, size, copy) == size && fclose(copy) == 0);
+    void *second = dlopen(tmp_path("libomp.so"), RTLD_LAZY | RTLD_LOCAL);
+    assert_non_null(second);
+    assert_null(set_open("ref"));
+    assert_non_null(strstr(err_text(), "2 OpenMP runtimes"));
+    dlclose(second);
+    assert_non_null(set_open("ref"));
+    free(library);
+    tmp_close(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_open),     cmocka_unit_test(test_alloc),  cmocka_unit_test(test_transfer),
                                         cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals),
-                                        cmocka_unit_test(test_levels),   cmocka_unit_test(test_complete), cmocka_unit_test(test_entries) };
+                                        cmocka_unit_test(test_levels),   cmocka_unit_test(test_complete), cmocka_unit_test(test_entries),
+                                        cmocka_unit_test(test_null),      cmocka_unit_test(test_runtimes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,8 +125,30 @@ static void files(void **state)
     assert_non_null(strstr(err_text(), "none/look.txt"));
 }
 
+/* More places than a trace first has room for: each is one entry, in the order of first calls. */
+static void many_places(void **state)
+{
+    enum { PLACES = 5000 };
+    static char module[PLACES], x[1];
+    Set        *null = set_null(set_open("ref")), *set = trace_open(null);
+    (void)state;
+    assert_non_null(set);
+    for (int k = 0; k < 2 * PLACES; k++) {
+        Op op = op_add(tensor_of(x, T_F32, 1, 1, 1, 4), tensor_of(x, T_F32, 1, 1, 1, 4), tensor_of(x, T_F32, 1, 1, 1, 4));
+        op.place = (OpPlace){ "part", &module[k % PLACES], NULL };
+        assert_int_equal(set->run(set, &op), 0);
+    }
+    const Trace *t = trace_of(set);
+    assert_int_equal(t->entries, PLACES);
+    for (int k = 0; k < PLACES; k++)
+        assert_true(t->entry[k].place.module == &module[k] && t->entry[k].calls == 2 && t->entry[k].cost.flops == 8 && t->entry[k].cost.bytes == 96);
+    trace_close(set);
+    free(null);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(its_work_is_the_plans), cmocka_unit_test(every_call_has_a_place), cmocka_unit_test(files) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(its_work_is_the_plans), cmocka_unit_test(every_call_has_a_place), cmocka_unit_test(files),
+                                        cmocka_unit_test(many_places) };
     return cmocka_run_group_tests(tests, open_folder, tmp_close);
 }

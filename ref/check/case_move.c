@@ -128,7 +128,7 @@ void define_copy(Case *c)
 static void draw_binary(Case *c, Op (*op)(Tensor, Tensor, Tensor))
 {
     Shape k = draw_shape(c);
-    int kept = below(c, 3) ? below(c, 16) : 15;
+    int all = 15, kept = below(c, 3) ? below(c, 16) : below(c, 2) ? all : all & ~(1 << below(c, 4));        /* one dimension alone: the others look alike */
     Tensor a = in(c, ACT, k.n, k.h, k.w, k.c), b = in(c, ACT, kept & 1 ? k.n : 1, kept & 2 ? k.h : 1, kept & 4 ? k.w : 1, kept & 8 ? k.c : 1);
     c->op = op(below(c, 2) ? a : out(c, ACT, k.n, k.h, k.w, k.c), a, b);
 }

@@ -69,6 +69,26 @@ static const struct { OpKind kind; const char *name; size_t at; int value; } wro
     { OP_UPDATE, INT(a.kind), 3 }, { OP_UPDATE, INT(a.base), CTL_COUNT - CTL_LR }, { OP_UPDATE, INT(a.base), -1 },
 };
 
+/* Groups that the channels do not fill, although the statistics are of as many. */
+static int refuse_groups(const Op *op, Set *set)
+{
+    const int groups = op->x[0].c + 1;
+    if ((op->kind != OP_NORM && op->kind != OP_NORM_DX && op->kind != OP_NORM_DW) || !op->a.groups) return 0;
+    Op bad = *op;
+    Tensor *statistic = op->kind == OP_NORM ? bad.y + 1 : bad.x + 4;
+    for (int k = 0; k < 2; k++) statistic[k].c = groups, statistic[k].ld = statistic[k].img = (size_t)groups;
+    bad.a.groups = groups;
+    return refused(set, &bad, "more groups than channels");
+}
+
+/* A number that just may be. */
+static int meet_limits(const Op *op, Set *set)
+{
+    Op limit = *op;
+    limit.a.eps = 0;
+    return op->kind == OP_NORM ? op_check(set, &limit) : 0;
+}
+
 static int refuse_numbers(const Op *op, Set *set)
 {
     char what[64];
@@ -93,6 +113,7 @@ static int refuse_numbers(const Op *op, Set *set)
         bad.a.p = chances[k];
         if (refused(set, &bad, "such a p")) return -1;
     }
+    if (refuse_groups(op, set)) return -1;
     Op bad = *op;
     bad.a.causal = 1, bad.x[op->kind == OP_ATTN ? 1 : 2].w += FAR, bad.x[op->kind == OP_ATTN ? 2 : 3].w += FAR;
     return op->kind == OP_ATTN ? refused(set, &bad, "causal with tq and tk that differ") : 0;
@@ -119,7 +140,7 @@ int check_refusals(Case *c, Set *set, const char *fixed)
 {
     Layout l;
     lay_out(&l, c, set);
-    int failed = op_check(set, &l.op) || refuse_tensors(&l.op, set, fixed) || refuse_numbers(&l.op, set);
+    int failed = op_check(set, &l.op) || refuse_tensors(&l.op, set, fixed) || refuse_numbers(&l.op, set) || meet_limits(&l.op, set);
     layout_close(&l);
     return failed || (c->op.kind == OP_EMBED && refuse_id(c, set)) ? -1 : 0;
 }
