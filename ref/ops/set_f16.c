@@ -29,8 +29,6 @@ static size_t widened(Op *wide, const Op *op, char *scratch)
         *t = tensor_of(scratch ? scratch + bytes : t->p, T_F32, t->n, t->h, t->w, t->c);
         bytes += place_bytes(*t);
     }
-    wide->w.packed = NULL;
-    for (int s = 0; s < MAX_SEG; s++) wide->seg[s].w.packed = NULL;
     wide->scratch = scratch ? scratch + bytes : NULL;
     return bytes;
 }
