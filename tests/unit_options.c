@@ -165,6 +165,8 @@ static void test_train_refused(void **state)
         { TRAIN "--min_bucket_reso|64", { "--min_bucket_reso", "--enable_bucket" } },
         { TRAIN "--bucket_no_upscale", { "--bucket_no_upscale", "--enable_bucket" } },
         { TRAIN "--enable_bucket|--min_bucket_reso|512|--max_bucket_reso|256", { "256", "not 512" } },
+        { TRAIN "--noise_offset_random_strength", { "--noise_offset_random_strength", "--noise_offset alone" } },
+        { TRAIN "--adaptive_noise_scale|0.1", { "--adaptive_noise_scale", "--noise_offset alone" } },
         { TRAIN "--lr_scheduler_num_cycles|3", { "--lr_scheduler_num_cycles", "cosine_with_restarts alone" } },
         { TRAIN "--lr_warmup_steps|10", { "--lr_warmup_steps", "constant_with_warmup" } },
         { TRAIN "--output_name|a/b", { "--output_name", "\"a/b\"", "--output_dir" } },
@@ -214,8 +216,9 @@ static void test_sample_refused(void **state)
 static void test_foreign(void **state)
 {
     (void)state;
-    TrainConfig c = train_of(TRAIN "--network_module=networks.lora|--xformers|--cache_latents|--mixed_precision|fp16|--noise_offset|0.0|--clip-skip=2|"
-                                   "--save_model_as|safetensors|--max_token_length=225|--optimizer_type|adamw8bit|--network_dim|8");
+    TrainConfig c = train_of(TRAIN "--network_module=networks.lora|--xformers|--cache_latents|--mixed_precision|fp16|--clip-skip=2|"
+                                   "--multires_noise_iterations|0|--noise_offset|0.0|--save_model_as|safetensors|"
+                                   "--max_token_length=225|--optimizer_type|adamw8bit|--network_dim|8");
     assert_int_equal(c.optimizer_type, OPTIMIZER_ADAMW), assert_int_equal(c.network_dim, 8), assert_int_equal(train_config_source(&c).clip_skip, 2);
     c = train_of(TRAIN "--lr_scheduler|cosine_with_restarts|--lr_scheduler_num_cycles|3");
     assert_int_equal(c.lr_scheduler, LR_COSINE_WITH_RESTARTS), assert_int_equal(c.lr_scheduler_num_cycles, 3);
@@ -225,7 +228,7 @@ static void test_foreign(void **state)
         { TRAIN "--reg_data_dir=reg|--quiet", { "--reg_data_dir reg: not here", "--train_data_dir" } },
         { TRAIN "--optimizer_type|Prodigy", { "--optimizer_type Prodigy", "--unet_lr 1e-4" } },
         { TRAIN "--optimizer_args|decouple=True|use_bias_correction=True", { "--optimizer_args decouple=True", "--weight_decay" } },
-        { TRAIN "--noise_offset|0.1|--seed|1", { "--noise_offset 0.1" } },
+        { TRAIN "--multires_noise_iterations|6|--seed|1", { "--multires_noise_iterations 6", "--noise_offset" } },
         { TRAIN "--xformers|--netwrok_dim|4", { "nearest is --network_dim" } },
         { TRAIN "--clip_skip", { "--clip_skip: N was expected" } },
         { TRAIN "--clip_skip|0", { "--clip_skip", "from 1 to 12" } },

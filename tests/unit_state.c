@@ -118,7 +118,7 @@ static void a_resumed_run_ends_in_the_same_bits(void **state)
     (void)state;
     check_resume("", 3);                                                        /* inside the first epoch, across its end */
     check_resume("--enable_bucket --train_batch_size 2 --shuffle_caption --caption_dropout_rate 0.3 --min_snr_gamma 5", 4);  /* at an epoch's end */
-    check_resume("--gradient_accumulation_steps 3 --conv_dim 2 --seed 7", 5);
+    check_resume("--gradient_accumulation_steps 3 --conv_dim 2 --seed 7 --noise_offset 0.1 --noise_offset_random_strength --clip_skip 2", 5);
     check_resume("--network_train_text_encoder_only --lr_scheduler constant_with_warmup --lr_warmup_steps 6", 9);
     check_resume("--set ref64 --network_train_unet_only", 1);
 }
@@ -200,6 +200,7 @@ static void another_run_is_refused(void **state)
         { "--max_grad_norm 0", "max_grad_norm" },
         { "--min_snr_gamma 5", "min_snr_gamma" },
         { "--clip_skip 2", "clip_skip" },
+        { "--noise_offset 0.1", "noise_offset" },
         { "--v_parameterization", "prediction" },
         { "--shuffle_caption", "shuffle_caption" },
         { "--keep_tokens 1", "keep_tokens" },

@@ -126,6 +126,77 @@ static void each_sample_has_draws_of_its_own(void **state)
     trainer_close(t);
 }
 
+/* ---- noise offset ---- */
+
+enum { OFFSET_BATCHES = 6, OFFSET_SAMPLES = 18, CHANNELS = 4, PIXELS = 64 };
+typedef struct {
+    double shift[OFFSET_BATCHES * OFFSET_SAMPLES * CHANNELS];           /* of each channel's noise */
+    double mean[OFFSET_BATCHES * OFFSET_SAMPLES * CHANNELS];            /* of each channel's latent */
+} Offsets;
+
+/* What the options add to the noise, against the same run without: one number a channel, in noise, noisy latent and target; all else stays to the bit. */
+static void take_offsets(Offsets *o, const char *options)
+{
+    Job    plain, job;
+    char   line[256];
+    double rounding = 64 * 0x1p-52;
+    snprintf(line, sizeof line, "--train_batch_size 18 %s", options);
+    open_job(&plain, "--train_batch_size 18"), open_job(&job, line);
+    for (int b = 0, at = 0; b < OFFSET_BATCHES; b++) {
+        const Trainer *p = &plain.trainer, *t = &job.trainer;
+        step(&plain.trainer), step(&job.trainer);
+        assert_memory_equal(p->timestep, t->timestep, OFFSET_SAMPLES * sizeof *t->timestep);
+        assert_memory_equal(p->latent, t->latent, OFFSET_SAMPLES * PIXELS * CHANNELS * sizeof *t->latent);
+        for (int j = 0; j < OFFSET_SAMPLES * CHANNELS; j++, at++) {
+            int    first = j / CHANNELS * PIXELS * CHANNELS + j % CHANNELS, time = t->timestep[j / CHANNELS];
+            double ac = t->pipeline.schedule.ac[time];
+            o->shift[at] = t->noise[first] - p->noise[first], o->mean[at] = 0;
+            for (int k = first; k < first + PIXELS * CHANNELS; k += CHANNELS) {
+                double noisy = sqrt(ac) * t->latent[k] + sqrt(1 - ac) * t->noise[k];
+                o->mean[at] += t->latent[k] / PIXELS;
+                if (!(fabs(t->noise[k] - p->noise[k] - o->shift[at]) <= rounding)) fail_msg("batch %d, channel %d: the noise moves unevenly", b, j);
+                if (!(fabs(t->x[k] - noisy) <= rounding && t->target[k] == t->noise[k])) fail_msg("batch %d, channel %d: other noise is taught", b, j);
+            }
+        }
+    }
+    trainer_close(&plain.trainer), trainer_close(&job.trainer);
+}
+
+static double deviation(const double *x, int n)
+{
+    double sum = 0;
+    for (int k = 0; k < n; k++) sum += x[k] * x[k] / n;
+    return sqrt(sum);
+}
+
+/* Normals: of n, the standard deviation is known to 1 in sqrt(2n); five times that is a matter of 1e-6. */
+static void the_noise_offset_is_a_normal_a_channel(void **state)
+{
+    (void)state;
+    enum { BATCH = OFFSET_SAMPLES * CHANNELS, ALL = OFFSET_BATCHES * BATCH };
+    static Offsets one, two, share, scaled;
+    double         strength[OFFSET_BATCHES], rounding = 256 * 0x1p-52;
+    take_offsets(&one, "--noise_offset 0.1");
+    take_offsets(&two, "--noise_offset 0.2");
+    take_offsets(&share, "--noise_offset 0.1 --noise_offset_random_strength");
+    take_offsets(&scaled, "--noise_offset 0.1 --adaptive_noise_scale -1");
+    double spread = deviation(one.shift, ALL), off = 5 / sqrt(2.0 * ALL);
+    if (!(fabs(spread / 0.1 - 1) <= off)) fail_msg("standard deviation %g of 0.1", spread);
+    int clamped = 0;
+    for (int k = 0; k < ALL; k++) {
+        double *of = &strength[k / BATCH], now = share.shift[k] / one.shift[k], weight = fmax(0, 1 - 10 * fabs(scaled.mean[k]));
+        if (k % BATCH == 0) *of = now;
+        for (int j = 0; j < k; j++) assert_true(one.shift[j] != one.shift[k]);
+        if (!(fabs(two.shift[k] - 2 * one.shift[k]) <= rounding)) fail_msg("%d: %g is not twice %g", k, two.shift[k], one.shift[k]);
+        if (!(now >= 0 && now < 1 && fabs(share.shift[k] - *of * one.shift[k]) <= rounding / fabs(one.shift[k]))) fail_msg("%d: a share of %g", k, now);
+        if (!(fabs(scaled.shift[k] - weight * one.shift[k]) <= rounding)) fail_msg("%d: %g, want %g of %g", k, scaled.shift[k], weight, one.shift[k]);
+        clamped += weight == 0;
+    }
+    assert_true(clamped > 0 && clamped < ALL);
+    for (int a = 0; a < OFFSET_BATCHES; a++)
+        for (int b = 0; b < a; b++) assert_true(strength[a] != strength[b]);
+}
+
 /* ---- accumulation ---- */
 
 static TrainReport first_report(const char *options)
@@ -194,7 +265,8 @@ static void train_hash(char hex[HASH_SIZE], const char *options, int threads)
 }
 
 #define EVERYTHING                                                                                                                                             \
-    "--enable_bucket --train_batch_size 3 --conv_dim 2 --shuffle_caption --caption_dropout_rate 0.2 --caption_tag_dropout_rate 0.2 --min_snr_gamma 5"
+    "--enable_bucket --train_batch_size 3 --conv_dim 2 --shuffle_caption --caption_dropout_rate 0.2 --caption_tag_dropout_rate 0.2 --min_snr_gamma 5 "         \
+    "--noise_offset 0.1"
 
 static void bits_depend_on_the_seed_alone(void **state)
 {
@@ -331,6 +403,7 @@ int main(void)
         cmocka_unit_test(the_plan),
         cmocka_unit_test(an_epoch_is_a_permutation),
         cmocka_unit_test(each_sample_has_draws_of_its_own),
+        cmocka_unit_test(the_noise_offset_is_a_normal_a_channel),
         cmocka_unit_test(accumulation_is_a_batch),
         cmocka_unit_test(a_short_group_is_not_made_longer),
         cmocka_unit_test(rates_follow_the_schedule),

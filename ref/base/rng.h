@@ -6,7 +6,9 @@
 #define BASE_RNG_H
 #include <stdint.h>
 
-typedef enum { RNG_INIT, RNG_ORDER, RNG_CAPTION, RNG_LATENT, RNG_NOISE, RNG_TIMESTEP, RNG_DROPOUT, RNG_TEST, RNG_FLIP } RngPurpose;
+typedef enum {
+    RNG_INIT, RNG_ORDER, RNG_CAPTION, RNG_LATENT, RNG_NOISE, RNG_TIMESTEP, RNG_DROPOUT, RNG_TEST, RNG_FLIP, RNG_OFFSET, RNG_STRENGTH
+} RngPurpose;
 
 typedef struct {
     uint32_t key[2], counter[4], word[4];

@@ -12,7 +12,7 @@
 #define UPLOAD "nothing is sent anywhere: copy what lies in --output_dir"
 #define FOLDERS "pictures are found by folders: --train_data_dir with a folder N_name for each concept, N its repeats, and captions beside the pictures"
 #define LOSS "the loss is the mean square, which --min_snr_gamma may weigh by noise level"
-#define NOISE "the noise is plain; leave it out, or give --min_snr_gamma 5"
+#define NOISE "the noise is plain, or has an offset: --noise_offset 0.05"
 #define OTHER_OPTIMIZER "AdamW is what there is: --optimizer_type AdamW, with a rate that suits it: --learning_rate 1e-4"
 
 const Foreign training_elsewhere[] = {
@@ -75,9 +75,8 @@ const Foreign training_elsewhere[] = {
     STOP("lr_scheduler_type", 1, "schedules are built in: --lr_scheduler"), STOP("lr_scheduler_args", SEVERAL_WORDS, "schedules have no more arguments here"),
     OFF("lr_decay_steps", "0"), STOP("lr_decay_steps", 1, "schedules go down to the last step: --lr_scheduler cosine"),
     STOP("stop_text_encoder_training", 1, "give the text encoder a lower rate, or none: --text_encoder_lr, --network_train_unet_only"),
-    OFF("noise_offset", "0"), STOP("noise_offset", 1, NOISE), OFF("adaptive_noise_scale", "0"), STOP("adaptive_noise_scale", 1, NOISE),
-    PASS("noise_offset_type", 1, 0), STOP("noise_offset_random_strength", 0, NOISE),
-    OFF("multires_noise_iterations", "0"), STOP("multires_noise_iterations", 1, NOISE), PASS("multires_noise_discount", 1, 0),
+    PASS("noise_offset_type", 1, 0), OFF("multires_noise_iterations", "0"), STOP("multires_noise_iterations", 1, NOISE),
+    PASS("multires_noise_discount", 1, 0),
     OFF("ip_noise_gamma", "0"), STOP("ip_noise_gamma", 1, NOISE), STOP("ip_noise_gamma_random_strength", 0, NOISE),
     OFF("min_timestep", "0"), STOP("min_timestep", 1, "all levels of noise are trained"),
     OFF("max_timestep", "1000"), STOP("max_timestep", 1, "all levels of noise are trained"),

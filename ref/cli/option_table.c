@@ -131,6 +131,12 @@ static const Option train_options[] = {
     { AT(min_snr_gamma), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1000, .help = "Weigh nearly clean pictures less; 5 is usual, 0: off",
       .more = "Where little noise was added, telling it apart says little about the subject. min-SNR (Hang et al. 2023) weighs those steps by gamma/SNR, "
               "and training settles sooner." },
+    { AT(noise_offset), .kind = OPT_REAL, .value = "0", .low = 0, .high = 10, .help = "Also move the noise of a channel as a whole; 0.05 to 0.1 is usual",
+      .more = "Plain noise leaves a picture's mean brightness nearly as it is, and so the model learns to keep it. With an offset it learns to draw what is "
+              "very dark or very bright; too much of it, and pictures become so unasked." },
+    { AT(noise_offset_random_strength), .kind = OPT_FLAG, .help = "A random share of noise_offset for each batch, from none to all" },
+    { AT(adaptive_noise_scale), .kind = OPT_REAL, .value = "0", .low = -1, .high = 1, .help = "Add this times the latent's mean to noise_offset",
+      .more = "Of the mean of each channel the absolute value counts, and the sum is never below 0." },
     { AT(gradient_checkpointing), .kind = OPT_FLAG, .help = "Less memory, about a third more time",
       .more = "Keeps what enters a block instead of everything inside it, and computes the rest again when its gradient is due. The result is the same "
               "to the last bit. Without it a run chooses by the memory that is free: nothing is computed again, or feed-forward layers alone, which "

@@ -26,6 +26,8 @@ int train_config_check(TrainConfig *config)
         return err("--lr_warmup_steps: --lr_scheduler constant has no warm-up; constant_with_warmup has");
     if (c->lr_scheduler != LR_COSINE_WITH_RESTARTS && c->lr_scheduler_num_cycles > 1)
         return err("--lr_scheduler_num_cycles: has a meaning with --lr_scheduler cosine_with_restarts alone");
+    if (c->noise_offset == 0 && (c->noise_offset_random_strength || c->adaptive_noise_scale != 0))
+        return err("--%s: has a meaning with --noise_offset alone", c->noise_offset_random_strength ? "noise_offset_random_strength" : "adaptive_noise_scale");
     bool drawn = c->sample_every_n_steps || c->sample_every_n_epochs || c->sample_at_first;
     if (drawn && !c->sample_prompts) return err("--sample_prompts: a file of prompts was expected, for pictures were asked for");
     if (c->sample_prompts && !drawn)

@@ -62,6 +62,9 @@ typedef struct {
     double      adam_beta1, adam_beta2, adam_epsilon, weight_decay;
     double      max_grad_norm;                          /* 0: no clipping */
     double      min_snr_gamma;                          /* 0: off */
+    double      noise_offset;                           /* standard deviation of what is added to a channel's noise as a whole; 0: off */
+    bool        noise_offset_random_strength;           /* each batch takes a share of it, uniform in 0..1 */
+    double      adaptive_noise_scale;                   /* it grows by this times |mean of the channel's latent| */
     bool        gradient_checkpointing;
     int64_t     seed;
 

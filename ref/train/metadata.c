@@ -87,6 +87,13 @@ static void put_real_or(Metadata *m, const char *key, double x, int otherwise)
     else put_real(m, key, x);
 }
 
+/* Of an argument that is off by default. */
+static void put_real_or_none(Metadata *m, const char *key, double x)
+{
+    if (x != 0) put_real(m, key, x);
+    else put(m, key, "None");
+}
+
 static void put_written(Metadata *m, const char *key, const Trainer *t, int (*write)(FILE *, const Trainer *))
 {
     Text text;
@@ -191,8 +198,10 @@ static void put_plan(Metadata *m, const Trainer *t)
     put(m, "ss_num_batches_per_epoch", "%d", t->epoch_batches);
     put(m, "ss_gradient_accumulation_steps", "%d", c->gradient_accumulation_steps);
     put(m, "ss_gradient_checkpointing", "%s", python_bool(c->gradient_checkpointing));
-    if (c->min_snr_gamma > 0) put_real(m, "ss_min_snr_gamma", c->min_snr_gamma);
-    else put(m, "ss_min_snr_gamma", "None");
+    put_real_or_none(m, "ss_min_snr_gamma", c->min_snr_gamma);
+    put_real_or_none(m, "ss_noise_offset", c->noise_offset);
+    put(m, "ss_noise_offset_random_strength", "%s", python_bool(c->noise_offset_random_strength));
+    put_real_or_none(m, "ss_adaptive_noise_scale", c->adaptive_noise_scale);
     put_real(m, "ss_caption_dropout_rate", c->caption_dropout_rate);
     put_real(m, "ss_caption_tag_dropout_rate", c->caption_tag_dropout_rate);
 }
@@ -202,8 +211,8 @@ static void put_constants(Metadata *m)
 {
     static const SafetensorsPair pair[] = {
         { "ss_mixed_precision", "no" },    { "ss_full_fp16", "False" },     { "ss_cache_latents", "True" },    { "ss_color_aug", "False" },
-        { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },        { "ss_noise_offset", "None" },     { "ss_zero_terminal_snr", "False" },
-        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },   { "ss_random_crop", "False" },
+        { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },        { "ss_random_crop", "False" },     { "ss_zero_terminal_snr", "False" },
+        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },
     };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) put(m, pair[i].key, "%s", pair[i].value);
 }

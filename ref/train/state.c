@@ -104,6 +104,7 @@ static int settings(Settings *s, const Trainer *t)
     put(s, "adam", "%.17g,%.17g,%.17g,%.17g", c->adam_beta1, c->adam_beta2, c->adam_epsilon, c->weight_decay);
     put(s, "max_grad_norm", "%.17g", c->max_grad_norm);
     put(s, "min_snr_gamma", "%.17g", c->min_snr_gamma);
+    put(s, "noise_offset", "%.17g,%d,%.17g", c->noise_offset, c->noise_offset_random_strength, c->adaptive_noise_scale);
     put(s, "prediction", "%s", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon");
     put(s, "flip_aug", "%d", c->flip_aug);
     put(s, "shuffle_caption", "%d", c->shuffle_caption);

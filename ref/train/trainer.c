@@ -5,6 +5,7 @@
 #include "text/caption.h"
 #include "train/diagnose.h"
 #include "train/lr_schedule.h"
+#include "train/noise.h"
 #include "train/step_dump.h"
 #include <math.h>
 #include <stdio.h>
@@ -205,8 +206,16 @@ static int sample_caption(Trainer *t, const Picture *p, int place, int32_t *ids)
     return tokenizer_pad(&t->pipeline.tokenizer, text, ids) < 0 ? -1 : 0;
 }
 
-/* Sample j of a batch: what the model sees, what it should say, and what that counts. place: the sample's number in the epoch. */
-static int make_sample(Trainer *t, int j, int place)
+/* Of the noise offset in the batch that begins at that place of the epoch. Kohya draws one strength a batch. */
+static double offset_strength(const Trainer *t, int place)
+{
+    const TrainConfig *c = t->config;
+    Rng                rng = rng_open((uint64_t)c->seed, RNG_STRENGTH, (uint32_t)t->at.epoch, (uint32_t)place);
+    return c->noise_offset_random_strength ? c->noise_offset * rng_uniform(&rng) : c->noise_offset;
+}
+
+/* Sample j of a batch: what the model sees, what it should say, and what that counts. place: the sample's number in the epoch; offset: offset_strength. */
+static int make_sample(Trainer *t, int j, int place, double offset)
 {
     const TrainConfig *c = t->config;
     const Schedule    *s = &t->pipeline.schedule;
@@ -218,9 +227,10 @@ static int make_sample(Trainer *t, int j, int place)
     Rng latent = rng_open(seed, RNG_LATENT, epoch, p), noise = rng_open(seed, RNG_NOISE, epoch, p), time = rng_open(seed, RNG_TIMESTEP, epoch, p);
     double            *x0 = t->latent + (size_t)j * one, *e = t->noise + (size_t)j * one, *x = t->x + (size_t)j * one, *target = t->target + (size_t)j * one;
     int                step = t->timestep[j] = (int)rng_below(&time, (uint32_t)s->timesteps);
-    Rng                flip = rng_open(seed, RNG_FLIP, epoch, p);
+    Rng                flip = rng_open(seed, RNG_FLIP, epoch, p), shift = rng_open(seed, RNG_OFFSET, epoch, p);
     latent_draw(x0, &t->latents, picture, c->flip_aug && rng_uniform(&flip) < 0.5, &latent);
     for (size_t k = 0; k < one; k++) e[k] = rng_normal(&noise);
+    if (c->noise_offset > 0) noise_offset(e, x0, z->w * z->h, z->c, offset, c->adaptive_noise_scale, &shift);
     schedule_noised(x, s, step, x0, e, one);
     schedule_target(target, s, step, x0, e, one);
     t->weight[j] = c->min_snr_gamma > 0 ? schedule_min_snr(s, step, c->min_snr_gamma) : 1;
@@ -232,8 +242,9 @@ static int make_sample(Trainer *t, int j, int place)
 static int run_batch(Trainer *t, const Batch *b, double share, TrainReport *report)
 {
     const Latent *z = &t->latents.latent[t->batches.picture[b->first]];
+    double        offset = offset_strength(t, b->first);
     for (int j = 0; j < b->n; j++)
-        if (make_sample(t, j, b->first + j)) return -1;
+        if (make_sample(t, j, b->first + j, offset)) return -1;
     for (int j = 0; t->text && j < b->n; j++)
         if (text_states_get((char *)t->text + (size_t)j * t->texts.bytes, &t->texts, t->ids + j * t->pipeline.tokenizer.length)) return -1;
     StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, t->ids, t->text, t->x, t->target, t->sines, t->weight };
