@@ -21,6 +21,7 @@ made "python golden/lr.py" lr.txt
 made "python golden/make.py" parity
 made "python golden/metadata.py" metadata.txt
 made "python golden/ops.py" ops
+made "python golden/prompts.py" prompts
 made "python golden/resample.py" resample.txt
 made "python golden/rng.py" rng.txt
 made "python golden/samplers.py" samplers.txt schedule.txt

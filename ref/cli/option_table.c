@@ -271,6 +271,10 @@ static const Choice noise_schedules[] = {
     { "automatic", SIGMAS_AUTOMATIC }, { "uniform", SIGMAS_UNIFORM }, { "karras", SIGMAS_KARRAS }, { "exponential", SIGMAS_EXPONENTIAL }, { 0 }
 };
 
+static const Choice emphases[] = {
+    { "original", EMPHASIS_ORIGINAL }, { "no_norm", EMPHASIS_NO_NORM }, { "ignore", EMPHASIS_IGNORE }, { "none", EMPHASIS_NONE }, { 0 }
+};
+
 static const Option sample_options[] = {
     { .group = "Model" },
     { AT(model), .alias = "ckpt", .kind = OPT_TEXT, .word = "PATH", .required = true, .positional = true, .help = "The Stable Diffusion 1.x or 2.x model",
@@ -289,11 +293,17 @@ static const Option sample_options[] = {
       .more = "Without it they are an error: a LoRA that is for another model would do nothing, or half of what it should." },
 
     { .group = "Prompt" },
-    { AT(prompt), .kind = OPT_TEXT, .help = "What to draw" },
+    { AT(prompt), .kind = OPT_TEXT, .help = "What to draw",
+      .more = "As the web UI reads it: (word) counts 1.1 times, (word:1.3) 1.3 times, [word] 1/1.1 times; \\( and \\[ are brackets of the text. It may be of "
+              "any length: the text encoder sees it in chunks of 75 tokens, and BREAK begins a new one. AND, [from:to:when], [a|b] and <lora:...> are "
+              "refused." },
     { AT(negative_prompt), .kind = OPT_TEXT, .value = "", .help = "What to keep away from" },
     { AT(from_file), .kind = OPT_TEXT, .word = "FILE", .help = "One prompt a line, in place of --prompt",
       .more = "A line may go on with its own options, as in kohya's scripts: --n negative prompt, --w width, --h height, --d seed, --s steps, --l "
               "cfg_scale. Empty lines and lines that begin with # are left out." },
+    { AT(emphasis), .kind = OPT_CHOICE, .value = "original", .choices = emphases, .help = "How brackets in prompts are read",
+      .more = "The web UI's setting of that name. no_norm: weights change the mean of the text states, too; ignore: everything counts alike; none: "
+              "brackets, BREAK and all else are text." },
 
     { .group = "Picture" },
     { AT(width), .kind = OPT_INT, .low = MIN_SIDE, .high = MAX_SIDE, .unset = "the model's own", .help = "In pixels",

@@ -3,6 +3,7 @@
 #include "io/file.h"
 #include "io/tensor_file.h"
 #include "io/utf8.h"
+#include "text/chunks.h"
 #include "text/embedding.h"
 #include <ctype.h>
 #include <math.h>
@@ -109,16 +110,6 @@ static int name_word(Tokenizer *tok, const char *word, int id, int n)
     return status;
 }
 
-/* All ids of the text, malloc'd; NULL and err(). */
-static int32_t *encode(int *count, const Tokenizer *tok, const char *text)
-{
-    *count = tokenizer_encode(tok, text, NULL, 0);
-    int32_t *ids = *count < 0 ? NULL : malloc(((size_t)*count + 1) * sizeof *ids);
-    if (*count >= 0 && !ids) err("out of memory for %d tokens", *count);
-    if (ids && tokenizer_encode(tok, text, ids, *count) < 0) free(ids), ids = NULL;
-    return ids;
-}
-
 /* Is every `embedding:NAME` of the text a word that is offered? */
 static int check_named(const Tokenizer *tok, const char *text)
 {
@@ -132,16 +123,15 @@ static int check_named(const Tokenizer *tok, const char *text)
     return 0;
 }
 
-/* n becomes 1 of each word that the text has. */
-static int mark_used(Embeddings *e, const Tokenizer *tok, const char *text)
+/* n becomes 1 of each word that the prompt has. */
+static int mark_used(Embeddings *e, const Tokenizer *tok, const char *prompt, Emphasis emphasis)
 {
-    int      count;
-    int32_t *ids = check_named(tok, text) ? NULL : encode(&count, tok, text);
-    if (!ids) return -1;
-    for (int i = 0; i < count; i++)
-        if (ids[i] >= OFFERED) e->word[ids[i] - OFFERED].n = 1;
-    free(ids);
-    return 0;
+    Chunks c = { 0 };
+    int    status = check_named(tok, prompt) || chunks_add(&c, tok, prompt, emphasis) < 0 ? -1 : 0;
+    for (int i = 0; i < c.count * c.length && !status; i++)
+        if (c.ids[i] >= OFFERED) e->word[c.ids[i] - OFFERED].n = 1;
+    chunks_close(&c);
+    return status;
 }
 
 /* The vectors of the word's file, (n,c), malloc'd; NULL and err(). */
@@ -182,8 +172,10 @@ int embeddings_learn(Embeddings *e, Pipeline *p, const PromptLines *prompts)
     Tokenizer *tok = &p->tokenizer;
     int        status = 0;
     for (int i = 0; i < e->count && !status; i++) status = name_word(tok, e->word[i].word, OFFERED + i, 1);
-    for (int i = 0; i < prompts->count && !status; i++)
-        status = mark_used(e, tok, prompts->line[i].prompt) || mark_used(e, tok, prompts->line[i].negative_prompt) ? -1 : 0;
+    for (int i = 0; i < prompts->count && !status; i++) {
+        const PromptLine *line = &prompts->line[i];
+        status = mark_used(e, tok, line->prompt, line->emphasis) || mark_used(e, tok, line->negative_prompt, line->emphasis) ? -1 : 0;
+    }
     tokenizer_forget(tok, OFFERED);
     for (int i = 0; i < e->count && !status; i++)
         if (e->word[i].n) status = learn(&e->word[i], p);
@@ -210,27 +202,25 @@ static void put_word(FILE *out, const char *word)
     }
 }
 
-char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const char *prompt, const char *negative)
+char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const PromptLine *line)
 {
-    char    *text = NULL, *said = calloc((size_t)e->count + 1, 1);
-    int32_t *ids = malloc((size_t)tok->length * sizeof *ids);
-    size_t   size;
-    FILE    *out = said && ids ? open_memstream(&text, &size) : NULL;
-    int      words = 0, status = out ? 0 : err("out of memory for the embeddings' hashes");
-    for (int pass = 0; pass < 2 && !status; pass++) {
-        status = tokenizer_pad(tok, pass ? negative : prompt, ids) < 0 ? -1 : 0;
-        for (int i = 0; i < tok->length && !status; i++) {
-            int k = word_of(e, ids[i]);
-            if (k < 0 || said[k]++) continue;
-            fputs(words++ ? ", " : ", TI hashes: \"", out);
-            put_word(out, e->word[k].word);
-            fprintf(out, ": %.*s", SHOWN_DIGITS, e->word[k].hash);
-        }
+    char  *text = NULL, *said = calloc((size_t)e->count + 1, 1);
+    Chunks c = { 0 };
+    size_t size;
+    FILE  *out = said ? open_memstream(&text, &size) : NULL;
+    int    words = 0, status = out ? 0 : err("out of memory for the embeddings' hashes");
+    if (!status && (chunks_add(&c, tok, line->prompt, line->emphasis) < 0 || chunks_add(&c, tok, line->negative_prompt, line->emphasis) < 0)) status = -1;
+    for (int i = 0; i < c.count * c.length && !status; i++) {
+        int k = word_of(e, c.ids[i]);
+        if (k < 0 || said[k]++) continue;
+        fputs(words++ ? ", " : ", TI hashes: \"", out);
+        put_word(out, e->word[k].word);
+        fprintf(out, ": %.*s", SHOWN_DIGITS, e->word[k].hash);
     }
     if (words) putc('"', out);
     if (out && fclose(out) && !status) status = err("out of memory for the embeddings' hashes");
+    chunks_close(&c);
     free(said);
-    free(ids);
     if (!status) return text;
     free(text);
     return NULL;

@@ -2,7 +2,7 @@
  *
  * The word is the file's name without its ending, as in the web UI and ComfyUI: EasyNegative of EasyNegative.safetensors; `embedding:EasyNegative` is the same.
  * Of a file that is given by its own path, and of any learned_embeds.bin or .safetensors, it is also what diffusers' layout calls it inside: <cat-toy>.
- * Where a prompt has it tokenizer_learn_ids says. A word of n vectors takes n places of a prompt, and is cut off like all else that does not fit.
+ * Where a prompt has it tokenizer_learn_ids says. A word of n vectors takes n places of a chunk of 75.
  * A word that several files offer is the first one's: in the order in which paths were given, in a folder in the order of names' bytes. */
 #ifndef DIFFUSION_EMBEDDINGS_H
 #define DIFFUSION_EMBEDDINGS_H
@@ -32,5 +32,5 @@ int embeddings_learn(Embeddings *e, Pipeline *p, const PromptLines *prompts);
 
 /* What the web UI writes into a picture of the words that it was made with, malloc'd: `, TI hashes: "EasyNegative: c74b4e810b03"`, those of the prompt first,
  * or "". Of a file's SHA-256 the first 12 digits. NULL and err(). */
-char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const char *prompt, const char *negative);
+char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const PromptLine *line);
 #endif

@@ -116,7 +116,7 @@ static int save_picture(const Gallery *g, int k, int pass)
     char                path[PATH_SIZE];
     if (file_path(path, g, c->output_dir, k, pass, ".png")) return -1;
     const PromptLine *line = &g->prompts.line[k / c->n_iter];
-    char             *words = embeddings_hashes(&g->embeddings, &g->pipeline.tokenizer, line->prompt, line->negative_prompt);
+    char             *words = embeddings_hashes(&g->embeddings, &g->pipeline.tokenizer, line);
     if (!words) return -1;
     ModelSource source = sample_config_source(c);
     size_t size = TEXT + strlen(words);
@@ -155,7 +155,7 @@ static int make_batch(Gallery *g, int k, int n, int pass)
 {
     const SampleConfig *c = g->config;
     const PromptLine   *first = &g->prompts.line[k / c->n_iter];
-    SampleSettings      s = { c->sampler_name, c->scheduler, first->width, first->height, first->steps, first->cfg_scale };
+    SampleSettings      s = { c->sampler_name, c->scheduler, first->width, first->height, first->steps, first->cfg_scale, c->emphasis };
     SamplePicture      *picture = malloc((size_t)n * sizeof *picture);
     if (!picture) return err("out of memory for %d pictures", n);
     for (int i = 0; i < n; i++) {

@@ -1,6 +1,7 @@
 #include "diffusion/pipeline.h"
 #include "base/err.h"
 #include "base/torch_rng.h"
+#include "diffusion/conditioning.h"
 #include "diffusion/guidance.h"
 #include <math.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ typedef struct {
     const SampleSettings *s;
     int                   n, passes, h, w, c;
     size_t                one, all;                     /* elements of a latent, of n */
-    Tensor                text;                         /* (passes*n,1,t,c) in host memory */
+    Conditioning          text;                         /* passes*n rows */
     TorchRng             *rng;
     float                *draw;                         /* (c,h,w) of one picture, torch's order */
     double               *x, *input, *output, *denoised, *noise, *sines;
@@ -68,7 +69,7 @@ typedef struct {
 
 static void sampling_close(Sampling *g)
 {
-    free(g->text.p);
+    conditioning_close(&g->text);
     free(g->rng);
     free(g->draw);
     free(g->x);
@@ -76,16 +77,17 @@ static void sampling_close(Sampling *g)
 }
 
 /* The arena that sampling takes, found by replaying it on a set that only counts; 0 and err(). */
-static size_t replayed(const Pipeline *p, Set *null, int h, int w, int n)
+static size_t replayed(const Pipeline *p, Set *null, const Sampling *g)
 {
     const UnetConfig *c = &p->model.unet.config;
-    int               length = p->tokenizer.length, width = p->model.clip.config.width;
+    int               length = p->tokenizer.length, width = p->model.clip.config.width, n = g->passes * g->n, h = g->h, w = g->w;
     Type              act = null->act;
     Tape              t;
     if (tape_open(&t, null, (size_t)1 << 46)) return 0;
-    clip_forward(&t, &p->model.clip, tape_new(&t, T_I32, n, 1, length, 1));
+    clip_forward(&t, &p->model.clip, tape_new(&t, T_I32, g->text.chunks.count, 1, length, 1));
     tape_reset(&t, TAPE_INFER);
-    unet_forward(&t, &p->model.unet, tape_new(&t, act, n, h, w, c->in), tape_new(&t, act, n, 1, 1, c->channels[0]), tape_new(&t, act, n, 1, length, width));
+    unet_forward(&t, &p->model.unet, tape_new(&t, act, n, h, w, c->in), tape_new(&t, act, n, 1, 1, c->channels[0]),
+                 tape_new(&t, act, n, 1, g->text.most * length, width));
     tape_reset(&t, TAPE_INFER);
     vae_decode(&t, &p->model.vae, tape_new(&t, act, 1, h, w, c->in));
     size_t peak = tape_status(&t) ? 0 : t.arena.peak_bottom;
@@ -93,12 +95,13 @@ static size_t replayed(const Pipeline *p, Set *null, int h, int w, int n)
     return peak;
 }
 
-int pipeline_reserve(Pipeline *p, const SampleSettings *s, int n)
+/* Memory for all of it, of a set whose memory costs as soon as it is taken. The tape is reset where it grows. */
+static int reserve(const Sampling *g)
 {
-    int factor = vae_factor(&p->model.vae.config);
+    Pipeline *p = g->p;
     if (!p->set->room) return 0;
     Set   *null = set_null(p->set);
-    size_t bytes = null ? replayed(p, null, s->h / factor, s->w / factor, s->cfg == 1 ? n : 2 * n) : 0;
+    size_t bytes = null ? replayed(p, null, g) : 0;
     free(null);
     return bytes ? tape_reserve(&p->tape, bytes) : -1;
 }
@@ -109,47 +112,50 @@ int pipeline_takes(const Pipeline *p, int w, int h)
     return w >= step && h >= step && w % step == 0 && h % step == 0 ? 0 : err("%dx%d: width and height must be multiples of %d for this model", w, h, step);
 }
 
+/* First the negative prompts, where there is guidance, then the prompts. */
+static int read_prompts(Sampling *g, const SamplePicture *picture)
+{
+    int          rows = g->passes * g->n;
+    const char **prompt = malloc((size_t)rows * sizeof *prompt);
+    if (!prompt) return err("out of memory for %d prompts", rows);
+    for (int i = 0; i < rows; i++) prompt[i] = i < rows - g->n ? picture[i].negative : picture[i % g->n].prompt;
+    int status = conditioning_read(&g->text, g->p, prompt, rows, g->s->emphasis);
+    free(prompt);
+    return status;
+}
+
 static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
 {
     int factor = vae_factor(&p->model.vae.config);
-    if (pipeline_takes(p, s->w, s->h) || pipeline_reserve(p, s, n)) return -1;
+    if (pipeline_takes(p, s->w, s->h)) return -1;
     *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
     g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
-    size_t words = (size_t)(g->passes * n) * (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width;
+    if (read_prompts(g, picture) || reserve(g)) return -1;
     size_t sines = (size_t)(g->passes * n) * (size_t)p->model.unet.config.channels[0];
-    g->text = tensor_of(malloc(words * type_size(p->set->act)), p->set->act, g->passes * n, 1, p->tokenizer.length, p->model.clip.config.width);
     g->rng = malloc((size_t)n * sizeof *g->rng);
     g->draw = malloc(g->one * sizeof *g->draw);
     g->x = malloc((3 + 2 * (size_t)g->passes) * g->all * sizeof *g->x + sines * sizeof *g->x);
-    if (!g->text.p || !g->rng || !g->draw || !g->x) return err("out of memory for %d pictures of %dx%d", n, s->w, s->h);
+    if (!g->rng || !g->draw || !g->x) return err("out of memory for %d pictures of %dx%d", n, s->w, s->h);
     g->denoised = g->x + g->all, g->noise = g->denoised + g->all, g->input = g->noise + g->all;
     g->output = g->input + (size_t)g->passes * g->all, g->sines = g->output + (size_t)g->passes * g->all;
     for (int i = 0; i < n; i++) g->rng[i] = torch_rng_open(picture[i].seed);
     return sampler_open(&g->sampler, s->sampler, s->sigmas, s->steps, &p->schedule, g->all);
 }
 
-static int encode_prompts(Sampling *g, const SamplePicture *picture)
+/* The chunks of n rows. */
+static void dump_ids(const Sampling *g, int row, int n, const char *name)
 {
-    Pipeline *p = g->p;
-    int       length = p->tokenizer.length, rows = g->passes * g->n, status = 0;
-    int32_t  *ids = malloc((size_t)rows * (size_t)length * sizeof *ids);
-    if (!ids) return err("out of memory for %d prompts", rows);
-    for (int i = 0; i < rows && !status; i++) {
-        const SamplePicture *one = &picture[i % g->n];
-        const char          *text = i < g->n && g->passes == 2 ? one->negative : one->prompt;
-        if (tokenizer_pad(&p->tokenizer, text, ids + (size_t)i * (size_t)length) < 0) status = -1;
-    }
-    if (!status) {
-        dump_host(p->dump, tensor_of(ids + (rows - g->n) * length, T_I32, g->n, 1, length, 1), 2, "in.sample.ids");
-        if (g->passes == 2) dump_host(p->dump, tensor_of(ids, T_I32, g->n, 1, length, 1), 2, "in.sample.uncond");
-        tape_reset(&p->tape, TAPE_INFER);
-        if (p->dump) p->tape.tap = dump_tap, p->tape.tap_ctx = p->dump;
-        Var *text = pipeline_text(p, ids, rows);
-        p->tape.tap = NULL;
-        status = tape_status(&p->tape) || p->set->download(p->set, g->text, text->t) || p->set->sync(p->set) ? -1 : 0;
-    }
-    free(ids);
-    return status;
+    const Chunks *c = &g->text.chunks;
+    int           first = g->text.first[row], count = g->text.first[row + n] - first;
+    dump_host(g->p->dump, tensor_of(c->ids + (size_t)first * (size_t)c->length, T_I32, count, 1, c->length, 1), 2, name);
+}
+
+static int encode_prompts(Sampling *g)
+{
+    int negatives = (g->passes - 1) * g->n;
+    dump_ids(g, negatives, g->n, "in.sample.ids");
+    if (negatives) dump_ids(g, 0, negatives, "in.sample.uncond");
+    return conditioning_encode(&g->text, g->p, g->s->emphasis);
 }
 
 /* name may hold one %d, for the step. */
@@ -176,21 +182,32 @@ static void draw_noise(Sampling *g)
     }
 }
 
-/* output = the model at x in step i, guided. */
-static int predict(Sampling *g, int i)
+/* output = the U-Net at input, of rows that have text of one length. */
+static int predict_rows(Sampling *g, int row, int n)
 {
     Pipeline *p = g->p;
     Tape     *t = &p->tape;
-    int       rows = g->passes * g->n, c0 = p->model.unet.config.channels[0];
-    double    scale = sampler_input(g->sampler.sigma[i]);
+    int       c0 = p->model.unet.config.channels[0];
+    double   *input = g->input + (size_t)row * g->one, *output = g->output + (size_t)row * g->one;
+    tape_reset(t, TAPE_INFER);
+    Var *x = tape_constant(t, p->set->act, tensor_of(input, T_F64, n, g->h, g->w, g->c));
+    Var *sines = tape_constant(t, p->set->act, tensor_of(g->sines + (size_t)row * (size_t)c0, T_F64, n, 1, 1, c0));
+    Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, conditioning_rows(&g->text, row, n)));
+    return tape_status(t) || p->set->download(p->set, tensor_of(output, T_F64, n, g->h, g->w, g->c), y->t) || p->set->sync(p->set) ? -1 : 0;
+}
+
+/* output = the model at x in step i, guided. */
+static int predict(Sampling *g, int i)
+{
+    int    rows = g->passes * g->n, c0 = g->p->model.unet.config.channels[0];
+    double scale = sampler_input(g->sampler.sigma[i]);
     for (int pass = 0; pass < g->passes; pass++)
         for (size_t k = 0; k < g->all; k++) g->input[(size_t)pass * g->all + k] = g->x[k] * scale;
-    for (int k = 0; k < rows; k++) unet_time(&p->model.unet.config, g->sampler.t[i], g->sines + (size_t)k * (size_t)c0);
-    tape_reset(t, TAPE_INFER);
-    Var *x = tape_constant(t, p->set->act, tensor_of(g->input, T_F64, rows, g->h, g->w, g->c));
-    Var *sines = tape_constant(t, p->set->act, tensor_of(g->sines, T_F64, rows, 1, 1, c0));
-    Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, g->text));
-    if (tape_status(t) || p->set->download(p->set, tensor_of(g->output, T_F64, rows, g->h, g->w, g->c), y->t) || p->set->sync(p->set)) return -1;
+    for (int k = 0; k < rows; k++) unet_time(&g->p->model.unet.config, g->sampler.t[i], g->sines + (size_t)k * (size_t)c0);
+    for (int row = 0, n; row < rows; row += n) {
+        n = conditioning_run(&g->text, row);
+        if (predict_rows(g, row, n)) return -1;
+    }
     dump_latents(g, g->input, "sample.%d.input", i);
     if (g->passes == 2) {
         dump_latents(g, g->output, "sample.%d.uncond", i);
@@ -260,7 +277,7 @@ static int run_steps(Sampling *g, Progress *progress, int *done)
 int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done)
 {
     Sampling g = { 0 };
-    int      status = sampling_open(&g, p, s, picture, n) || encode_prompts(&g, picture) || run_steps(&g, progress, done) || decode(&g, image) ? -1 : 0;
+    int      status = sampling_open(&g, p, s, picture, n) || encode_prompts(&g) || run_steps(&g, progress, done) || decode(&g, image) ? -1 : 0;
     sampling_close(&g);
     return status;
 }

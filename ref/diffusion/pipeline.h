@@ -6,6 +6,7 @@
 #include "io/image.h"
 #include "model/checkpoint.h"
 #include "nn/dump.h"
+#include "text/emphasis.h"
 #include "text/tokenizer.h"
 
 typedef struct {
@@ -33,16 +34,13 @@ typedef struct {
     SigmaKind   sigmas;
     int         w, h, steps;                            /* pixels: multiples of checkpoint_step */
     double      cfg;                                    /* classifier-free guidance; 1: the prompt alone, at half the work */
+    Emphasis    emphasis;
 } SampleSettings;
 
 typedef struct {
     const char *prompt, *negative;
     uint32_t    seed;                                   /* of torch's CPU generator, for the first noise and the later */
 } SamplePicture;
-
-/* Memory for n pictures at once, of a set whose memory costs as soon as it is taken; pipeline_sample sees to it where nobody has. The tape is reset where it
- * grows. 0, or -1 and err(). */
-int pipeline_reserve(Pipeline *p, const SampleSettings *s, int n);
 
 /* Can the model make pictures of this size? 0, or -1 and err(). */
 int pipeline_takes(const Pipeline *p, int w, int h);

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "io/file.h"
 #include "io/utf8.h"
+#include "text/prompt.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,12 +17,15 @@ int sample_config_check(const SampleConfig *config)
     if (config->compare && !config->lora.count) return err("--compare: shows pictures without and with LoRAs, but no --lora was given");
     if (config->prompt && strlen(config->prompt) >= MAX_PROMPT) return err("--prompt: %d bytes at most were expected", MAX_PROMPT - 1);
     if (strlen(config->negative_prompt) >= MAX_PROMPT) return err("--negative_prompt: %d bytes at most were expected", MAX_PROMPT - 1);
+    if (config->prompt && prompt_check(config->prompt, 0, config->emphasis)) return err("--prompt: %s", err_text());
+    if (prompt_check(config->negative_prompt, 1, config->emphasis)) return err("--negative_prompt: %s", err_text());
     return 0;
 }
 
 PromptLine prompt_line_of(const SampleConfig *config)
 {
-    PromptLine line = { .width = config->width, .height = config->height, .steps = config->steps, .seed = config->seed, .cfg_scale = config->cfg_scale };
+    PromptLine line = { .width = config->width, .height = config->height, .steps = config->steps, .seed = config->seed, .cfg_scale = config->cfg_scale,
+                        .emphasis = config->emphasis };
     snprintf(line.prompt, sizeof line.prompt, "%s", config->prompt ? config->prompt : "");
     snprintf(line.negative_prompt, sizeof line.negative_prompt, "%s", config->negative_prompt);
     return line;
@@ -97,6 +101,8 @@ int prompt_line_parse(PromptLine *line, const char *text, const char *path, int 
         if (seen[(unsigned char)*part]++) return err("%s:%d: --%c: given twice", path, number, *part);
         if (prompt_option(line, part, path, number)) return -1;
     }
+    if (prompt_check(line->prompt, 0, line->emphasis) || prompt_check(line->negative_prompt, 1, line->emphasis))
+        return err("%s:%d: %s", path, number, err_text());
     return 1;
 }
 
@@ -156,13 +162,15 @@ static int model_name(const char **name, const char *path)
 void prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
                           const ModelSource *model, const char *words)
 {
-    const char *name;
+    int         brackets = strpbrk(l->prompt, "([") || strpbrk(l->negative_prompt, "([");
+    const char *name, *emphasis = brackets && l->emphasis != EMPHASIS_ORIGINAL ? ", Emphasis: " : "";
     char        skip[32] = "";
     int         length = model_name(&name, model->path), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
     if (model->clip_skip > 1) snprintf(skip, sizeof skip, ", Clip skip: %d", model->clip_skip);
-    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s%s, RNG: CPU%s, Version: sdlora", l->prompt,
-             loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
-             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, skip, words);
+    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s%s, RNG: CPU%s%s%s, Version: sdlora",
+             l->prompt, loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
+             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, skip, words, emphasis,
+             *emphasis ? emphasis_label(l->emphasis) : "");
 }
 
 int lora_argument(char *path, size_t size, double *weight, const char *text)

@@ -6,6 +6,7 @@
 #define DIFFUSION_SAMPLE_CONFIG_H
 #include "diffusion/sampler.h"
 #include "model/model_files.h"
+#include "text/emphasis.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ typedef struct {
 
     const char *prompt, *negative_prompt;               /* prompt NULL: from_file has them */
     const char *from_file;                              /* a file of prompt lines */
+    Emphasis    emphasis;                               /* how brackets are read */
 
     SamplerKind sampler_name;
     SigmaKind   scheduler;
@@ -65,6 +67,7 @@ typedef struct {
     int     width, height, steps;                       /* ranges and 0 as above */
     int64_t seed;
     double  cfg_scale;
+    Emphasis emphasis;
 } PromptLine;
 
 /* What the command line says; prompt is "" where from_file has them. The texts fit: sample_config_check has seen to it. */
@@ -72,7 +75,8 @@ PromptLine prompt_line_of(const SampleConfig *config);
 
 /* Reads kohya's syntax into *line, which holds what the text leaves out (prompt_line_of):
  *   prompt --n negative prompt --w width --h height --d seed --s steps --l cfg_scale
- * 1: read; 0: the text is empty or a comment (#); -1 and err("PATH:NUMBER: ..."): an unknown or repeated option, or a value out of its range. */
+ * 1: read; 0: the text is empty or a comment (#); -1 and err("PATH:NUMBER: ..."): an unknown or repeated option, a value out of its range, or what prompt_check
+ * refuses. */
 int prompt_line_parse(PromptLine *line, const char *text, const char *path, int number);
 
 /* Prompt lines, of a file or put together one by one. Opened as { 0 }. */

@@ -1,5 +1,5 @@
 /* words.h - words that a LoRA file brings with it (textual inversion; Gal et al. 2022): in a prompt each stands for the vectors that were learned for it, in
- * place of rows of the text encoder's table. A word of n vectors takes n places of a prompt, and is cut off like all else that does not fit. The LoRA's
+ * place of rows of the text encoder's table. A word of n vectors takes n places of a chunk of 75. The LoRA's
  * weight does not scale it: a vector says what, not how much. */
 #ifndef DIFFUSION_WORDS_H
 #define DIFFUSION_WORDS_H

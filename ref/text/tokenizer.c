@@ -301,6 +301,14 @@ int tokenizer_learn_ids(Tokenizer *tok, const char *word, int id, int count)
     return result;
 }
 
+int tokenizer_word(const Tokenizer *tok, int32_t id)
+{
+    const struct TokenizerTables *t = tok->tables;
+    int i = 0;
+    while (i < t->specials && t->special[i].id != id) i++;
+    return i < t->specials ? t->special[i].count : 1;
+}
+
 void tokenizer_forget(Tokenizer *tok, int id)
 {
     struct TokenizerTables *t = tok->tables;

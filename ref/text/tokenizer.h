@@ -34,6 +34,9 @@ int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count);
  * letter or a digit, as <cat>, has other ids in "<cat>," than alone: it is found as above, before all others. */
 int tokenizer_learn_ids(Tokenizer *tok, const char *word, int id, int count);
 
+/* Of a learned word whose ids begin with this one: how many they are. 1: it begins none. */
+int tokenizer_word(const Tokenizer *tok, int32_t id);
+
 /* Unlearns every word that stands for ids from `id` on. */
 void tokenizer_forget(Tokenizer *tok, int id);
 #endif

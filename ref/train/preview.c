@@ -51,7 +51,7 @@ static void due(char mark[16], const TrainConfig *c, TrainPosition at)
 static int draw(Trainer *t, const PromptLine *line, const char *dir, const char *mark, int place)
 {
     const TrainConfig *c = t->config;
-    SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale };
+    SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale, line->emphasis };
     ModelSource        source = train_config_source(c);
     SamplePicture      picture = { line->prompt, line->negative_prompt, (uint32_t)line->seed };
     char               file[PATH_SIZE], path[PATH_SIZE], lora[PATH_SIZE], text[MAX_PARAMETERS];

@@ -1,12 +1,51 @@
-/* covers ref/diffusion/sample_config.c
- * A file of prompts, each described as in a picture; its first line also as what follows --lora. */
+/* covers ref/diffusion/sample_config.c ref/text/prompt.c ref/text/emphasis.c ref/text/chunks.c ref/text/tokenizer.c
+ * A file of prompts, each described as in a picture and cut into chunks; its first line also as what follows --lora. */
 #include "fuzz.h"
 #include "diffusion/sample_config.h"
 #include "io/utf8.h"
+#include "text/chunks.h"
+#include "text/prompt.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { VECTORS = 3 };
+
+/* mocha is learned by its ids, <s1> by its text, both as the three ids behind the vocabulary; what else is learned is forgotten, or has a meaning already. */
+static Tokenizer open_tokenizer(void)
+{
+    Tokenizer tok;
+    CHECK(tokenizer_open(&tok, "golden/bpe") == 0, "%s", err_text());
+    CHECK(tokenizer_learn_ids(&tok, "cat 3", tok.vocab + VECTORS, 1) == 0 && tokenizer_learn(&tok, "the", tok.vocab + VECTORS, 1) == 0, "%s", err_text());
+    tokenizer_forget(&tok, tok.vocab);
+    CHECK(tokenizer_learn_ids(&tok, "mocha", tok.vocab, VECTORS) == 0 && tokenizer_learn_ids(&tok, "<s1>", tok.vocab, VECTORS) == 0, "%s", err_text());
+    CHECK(tokenizer_learn(&tok, "Mocha", tok.vocab, 1) == 1 && tokenizer_learn(&tok, " ", tok.vocab, 1) < 0, "a word learned twice, or no word");
+    return tok;
+}
+
+/* Whole chunks, of tokens that there are and weights that are kept in range; a word of several vectors stands whole in one of them. */
+static void check_chunks(const char *prompt, Emphasis emphasis)
+{
+    static Tokenizer tok;
+    Chunks           c = { 0 };
+    if (!tok.tables) tok = open_tokenizer();
+    int count = chunks_add(&c, &tok, prompt, emphasis);
+    CHECK(count > 0 || *err_text(), "refused without a word");
+    CHECK(count > 0 || (emphasis != EMPHASIS_NONE && prompt_check(prompt, 1, emphasis) < 0), "not refused before: %s", prompt);
+    for (int i = 0; i < count; i++) {
+        int32_t *ids = c.ids + i * c.length;
+        double  *weight = c.weight + i * c.length;
+        CHECK(ids[0] == tok.bos && weight[0] == 1 && weight[c.length - 1] == 1, "a chunk without its ends");
+        for (int k = 0; k < c.length; k++) {
+            CHECK(ids[k] >= 0 && ids[k] < tok.vocab + VECTORS && (ids[k] <= tok.vocab || ids[k - 1] == ids[k] - 1), "token %d is %d", k, ids[k]);
+            CHECK(ids[k] < tok.vocab || ids[k] == tok.vocab + VECTORS - 1 || ids[k + 1] == ids[k] + 1, "token %d, %d, is alone", k, ids[k]);
+            CHECK(fabs(weight[k]) <= MAX_EMPHASIS, "token %d counts %g times", ids[k], weight[k]);
+            CHECK(weight[k] == 1 || emphasis <= EMPHASIS_NO_NORM, "weighted though not asked to");
+        }
+    }
+    chunks_close(&c);
+}
 
 static void check_line(const PromptLine *l)
 {
@@ -14,6 +53,10 @@ static void check_line(const PromptLine *l)
     CHECK(utf8_valid(l->prompt, strlen(l->prompt)) && utf8_valid(l->negative_prompt, strlen(l->negative_prompt)), "a prompt that is not UTF-8");
     CHECK(l->width >= 0 && l->width <= MAX_SIDE && l->height >= 0 && l->height <= MAX_SIDE && l->steps >= 1 && l->steps <= MAX_STEPS, "out of range");
     CHECK(l->seed >= 0 && l->cfg_scale >= 0 && l->cfg_scale <= MAX_CFG, "out of range");
+    for (int emphasis = 0; emphasis < EMPHASIS_COUNT; emphasis++) {
+        check_chunks(l->prompt, (Emphasis)emphasis);
+        check_chunks(l->negative_prompt, (Emphasis)emphasis);
+    }
     for (int sampler = 0; sampler < 2; sampler++) {
         ModelSource model = { .path = sampler ? "a/model.safetensors" : "a/model/", .clip_skip = sampler ? 2 : 0 };
         prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", &model, "");
@@ -41,7 +84,7 @@ static void check_config(FuzzPart line)
 
 int fuzz_one(const uint8_t *data, size_t size)
 {
-    const PromptLine first = { .prompt = "before", .width = 64, .height = 64, .steps = 20, .seed = 5, .cfg_scale = 7 };
+    const PromptLine first = { .prompt = "before", .width = 64, .height = 64, .steps = 20, .seed = 5, .cfg_scale = 7, .emphasis = size % EMPHASIS_COUNT };
     PromptLines      lines = { 0 };
     FuzzPart         part[2];
     const char      *path = fuzz_file("prompts.txt", data, size);
