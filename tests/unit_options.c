@@ -152,7 +152,10 @@ static void test_train_refused(void **state)
         { TRAIN "--lr_scheduler|", { "--lr_scheduler", "was expected" } },
         { TRAIN "--lr_warmup_steps|100%", { "--lr_warmup_steps", "100%" } },
         { TRAIN "--lr_warmup_steps|1.5", { "not \"1.5\"" } },
-        { TRAIN "--resolution|512x512", { "WIDTH,HEIGHT", "not \"512x512\"" } },
+        { TRAIN "--resolution|512*512", { "WIDTH,HEIGHT", "not \"512*512\"" } },
+        { TRAIN "--resolution|512x", { "not \"512x\"" } },
+        { TRAIN "--text_encoder_lr|1e-4|5e-5", { "--text_encoder_lr: one value was expected, or the same again, not 5e-5" } },
+        { TRAIN "-network_dim|8", { "-network_dim: no such option; --network_dim is" } },
         { TRAIN "--resolution|512,", { "not \"512,\"" } },
         { TRAIN "--resolution|512,4", { "from 8 to 4096" } },
         { TRAIN "--network_args|rank=4", { "--network_args", "conv_dim, conv_alpha", "not \"rank=4\"" } },
@@ -162,13 +165,9 @@ static void test_train_refused(void **state)
         { TRAIN "stray", { "\"stray\"", "no option" } },
         { TRAIN "--network_train_unet_only|--network_train_text_encoder_only", { "--network_train_unet_only", "nothing is left" } },
         { TRAIN "--network_train_unet_only|--unet_lr|0", { "--learning_rate", "above 0" } },
-        { TRAIN "--min_bucket_reso|64", { "--min_bucket_reso", "--enable_bucket" } },
-        { TRAIN "--bucket_no_upscale", { "--bucket_no_upscale", "--enable_bucket" } },
         { TRAIN "--enable_bucket|--min_bucket_reso|512|--max_bucket_reso|256", { "256", "not 512" } },
         { TRAIN "--noise_offset_random_strength", { "--noise_offset_random_strength", "--noise_offset alone" } },
         { TRAIN "--adaptive_noise_scale|0.1", { "--adaptive_noise_scale", "--noise_offset alone" } },
-        { TRAIN "--lr_scheduler_num_cycles|3", { "--lr_scheduler_num_cycles", "cosine_with_restarts alone" } },
-        { TRAIN "--lr_warmup_steps|10", { "--lr_warmup_steps", "constant_with_warmup" } },
         { TRAIN "--output_name|a/b", { "--output_name", "\"a/b\"", "--output_dir" } },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -189,6 +188,8 @@ static void test_sample_refused(void **state)
         { "-m|m|--prompt|x", { "-m: no such option" } },
         { "m|--model|n|--prompt|x", { "--model", "given twice" } },
         { "m|--prompt|x|--compare", { "--compare", "--lora" } },
+        { "m|--prompt|x|-width=96", { "-width=96: no such option; --width is (In pixels)" } },
+        { "m|--prompt|x|--sampler|k_dpm_2", { "expected, not \"k_dpm_2\"", "one of DDIM, Euler, Euler a, DPM++ 2M was" } },
         { "m|--prompt|x|--sampler|DPM++ 2", { "DDIM, Euler, Euler a, DPM++ 2M" } },
         { "m|--prompt|x|--seed|-2", { "--seed", "-1 to 4294967295" } },
         { "m|--prompt|x|--step|4", { "nearest is --steps" } },
@@ -256,6 +257,40 @@ static void test_foreign(void **state)
             }
             if (last == !!row->values) fail_msg("--%s: %s", row->name, row->values ? "its last row is not about every value" : "a row behind it is never met");
         }
+}
+
+/* What would have no effect is off, as it is not given: a state, a report and the metadata say so, too. */
+static void test_unused(void **state)
+{
+    (void)state;
+    TrainConfig c = train_of(TRAIN "--min_bucket_reso|512|--max_bucket_reso|256|--bucket_reso_steps|64|--bucket_no_upscale|--lr_warmup_steps|10%|"
+                                   "--lr_scheduler_num_cycles|3");
+    assert_true(!c.min_bucket_reso && !c.max_bucket_reso && !c.bucket_reso_steps && !c.bucket_no_upscale);
+    assert_true(c.lr_warmup_steps == 0 && c.lr_scheduler_num_cycles == 1);
+    c = train_of(TRAIN "--enable_bucket|--min_bucket_reso|256|--max_bucket_reso|512|--bucket_reso_steps|64|--bucket_no_upscale|--lr_warmup_steps|10%|"
+                       "--lr_scheduler_num_cycles|3|--lr_scheduler|cosine_with_restarts");
+    assert_true(c.min_bucket_reso == 256 && c.max_bucket_reso == 512 && c.bucket_reso_steps == 64 && c.bucket_no_upscale);
+    assert_true(c.lr_warmup_steps == 0.1 && c.lr_scheduler_num_cycles == 3);
+}
+
+/* Names that other programs have for the same. */
+static void test_other_names(void **state)
+{
+    (void)state;
+    static const struct { const char *name; SamplerKind kind; } samplers[] = {
+        { "ddim", SAMPLER_DDIM },       { "k_euler", SAMPLER_EULER },         { "euler_a", SAMPLER_EULER_A },       { "k_euler_a", SAMPLER_EULER_A },
+        { "Euler", SAMPLER_EULER },     { "euler_ancestral", SAMPLER_EULER_A }, { "dpmsolver++", SAMPLER_DPMPP_2M }, { "dpmpp_2m", SAMPLER_DPMPP_2M },
+        { "dpm++2m", SAMPLER_DPMPP_2M }, { "k_dpmpp_2m", SAMPLER_DPMPP_2M },
+    };
+    char line[256];
+    for (size_t k = 0; k < sizeof samplers / sizeof *samplers; k++) {
+        snprintf(line, sizeof line, "m|--prompt|x|--sampler|%s", samplers[k].name);
+        assert_int_equal(sample_of(line).sampler_name, samplers[k].kind);
+        snprintf(line, sizeof line, TRAIN "--sample_sampler|%s", samplers[k].name);
+        assert_int_equal(train_of(line).sample_sampler, samplers[k].kind);
+    }
+    TrainConfig c = train_of(TRAIN "--resolution|512x768|--text_encoder_lr|5e-5|0.00005|--seed|1");
+    assert_true(c.resolution[0] == 512 && c.resolution[1] == 768 && c.text_encoder_lr == 5e-5 && c.seed == 1);
 }
 
 /* Two rows never share a place, and every number's range is a range. */
@@ -395,7 +430,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train_defaults), cmocka_unit_test(test_train_values), cmocka_unit_test(test_sample_values),
-        cmocka_unit_test(test_train_refused),  cmocka_unit_test(test_sample_refused), cmocka_unit_test(test_foreign), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_train_refused),  cmocka_unit_test(test_sample_refused), cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_unused),         cmocka_unit_test(test_other_names),   cmocka_unit_test(test_table),
         cmocka_unit_test(test_help),           cmocka_unit_test(test_help_about),   cmocka_unit_test(test_docs),
         cmocka_unit_test(test_prompt_line),    cmocka_unit_test(test_lora_argument),
     };

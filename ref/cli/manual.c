@@ -140,7 +140,7 @@ static void print_pattern(FILE *out, const Command *command, const Option *optio
 
 static void print_choices(FILE *out, const Option *option)
 {
-    for (const Choice *choice = option->choices; choice->name; choice++) {
+    for (const Choice *choice = NULL; (choice = option_choice(option, choice));) {
         if (choice != option->choices) fputc(' ', out);
         for (const char *c = choice->name; *c; c++) fputc(*c == ' ' ? '_' : *c, out);   /* the program takes _ for a space */
         if (option->kind == OPT_PAIRS) fputc('=', out);

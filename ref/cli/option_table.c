@@ -8,8 +8,11 @@
 
 #define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
 
+/* As the web UI calls them; then kohya's, k-diffusion's and ComfyUI's names. */
 static const Choice samplers[] = {
-    { "DDIM", SAMPLER_DDIM }, { "Euler", SAMPLER_EULER }, { "Euler a", SAMPLER_EULER_A }, { "DPM++ 2M", SAMPLER_DPMPP_2M }, { 0 }
+    { "DDIM", SAMPLER_DDIM },       { "Euler", SAMPLER_EULER },        { "Euler a", SAMPLER_EULER_A },          { "DPM++ 2M", SAMPLER_DPMPP_2M },
+    { "k_euler", SAMPLER_EULER },   { "k_euler_a", SAMPLER_EULER_A },  { "euler_ancestral", SAMPLER_EULER_A },  { "k_euler_ancestral", SAMPLER_EULER_A },
+    { "k_dpmpp_2m", SAMPLER_DPMPP_2M }, { "dpmsolver++", SAMPLER_DPMPP_2M }, { 0 }
 };
 
 /* Where a model comes from besides its path: the same for every command that takes one. */
@@ -114,7 +117,8 @@ static const Option train_options[] = {
     { AT(learning_rate), .kind = OPT_REAL, .value = "1e-4", .low = 0, .high = 10, .help = "How far a step goes",
       .more = "Too low, and the subject does not appear; too high, and pictures turn to noise or all look like the training pictures. Try 1e-4 to 1e-3." },
     { AT(unet_lr), .kind = OPT_REAL, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate", .help = "The UNet's own rate" },
-    { AT(text_encoder_lr), .kind = OPT_REAL, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate", .help = "The text encoder's own rate",
+    { AT(text_encoder_lr), .kind = OPT_REAL, .several = true, .value = "-1", .low = 0, .high = 10, .unset = "learning_rate",
+      .help = "The text encoder's own rate",
       .more = "Half the UNet's rate is a common choice: the text encoder forgets sooner." },
     { AT(lr_scheduler), .kind = OPT_CHOICE, .value = "constant", .choices = schedulers, .help = "How the rate goes over the run",
       .more = "linear and cosine end at 0, so that the last steps settle; the run's length is then part of the recipe. cosine_with_restarts does so "
@@ -320,7 +324,7 @@ static const Option sample_options[] = {
     { .group = "Sampler" },
     { AT(sampler_name), .alias = "sampler", .kind = OPT_CHOICE, .value = "DPM++ 2M", .choices = samplers, .help = "The way from noise to picture",
       .more = "DPM++ 2M is good from 15 steps; Euler and DDIM are the plain ones; Euler a adds noise as it goes and changes the picture with the number "
-              "of steps." },
+              "of steps. Names of kohya's scripts and ComfyUI are taken, too: k_euler_a, dpmsolver++, dpmpp_2m." },
     { AT(scheduler), .kind = OPT_CHOICE, .value = "automatic", .choices = noise_schedules, .help = "Where the steps lie",
       .more = "automatic is karras for DPM++ 2M and uniform for Euler, as in the web UI; DDIM has steps of its own." },
     { AT(steps), .kind = OPT_INT, .value = "20", .low = 1, .high = MAX_STEPS, .help = "Steps; each is one pass of the UNet over two pictures" },

@@ -116,9 +116,9 @@ static bool read_share(double *x, const char *text)
 
 static bool read_size(int *size, const Option *option, const char *text)
 {
-    const char *comma = strchr(text, ',');
+    const char *comma = strpbrk(text, ",x");
     int64_t     w, h;
-    if (!read_whole(&w, text, comma ? ',' : 0)) return false;
+    if (!read_whole(&w, text, comma ? *comma : 0)) return false;
     h = w;
     if (comma && !read_whole(&h, comma + 1, 0)) return false;
     if (!in_range(option, (double)w) || !in_range(option, (double)h)) return false;
@@ -147,6 +147,16 @@ static int choice_letter(const char **text)
     int c = (unsigned char)**text;
     if (c) ++*text;
     return c == '+' ? 'p' : tolower(c);
+}
+
+const Choice *option_choice(const Option *option, const Choice *before)
+{
+    for (const Choice *c = before ? before + 1 : option->choices; c->name; c++) {
+        const Choice *first = option->choices;
+        while (option->kind == OPT_CHOICE && first->value != c->value) first++;
+        if (option->kind != OPT_CHOICE || first == c) return c;
+    }
+    return NULL;
 }
 
 static const Choice *read_choice(const Option *option, const char *text)
@@ -230,11 +240,20 @@ static bool take_elsewhere(Parse *p, const char *name, size_t length, const char
     return true;
 }
 
+/* Is it the value that the option has already? */
+static bool same_real(const Option *option, const void *config, const char *value)
+{
+    double x;
+    return read_real(&x, value, "") && x == *(const double *)((const char *)config + option->offset);
+}
+
 /* Sets a value that the user gave: once, unless the option is a list. */
 static int give(Parse *p, const Option *option, const char *value)
 {
     bool *seen = &p->seen[option - p->command->options];
     if (p->settled[option - p->command->options]) return 0;
+    if (*seen && option->kind == OPT_REAL && option->several)
+        return same_real(option, p->config, value) ? 0 : err("--%s: one value was expected, or the same again, not %s after another", option->name, value);
     if (*seen && option->kind != OPT_LIST) return err("--%s: given twice%s%s", option->name, *value ? ", the second time as " : "", value);
     *seen = true;
     if (option->kind == OPT_SETTINGS) return p->settings = value, 0;    /* read when the command line is */
@@ -290,6 +309,8 @@ static int take_option(Parse *p, const char *word)
 
 static int take_positional(Parse *p, const char *word)
 {
+    const Option *nearest, *meant = *word == '-' && word[1] ? find(p->command, word + 1, strcspn(word + 1, "="), &nearest, &(int){ 0 }) : NULL;
+    if (meant) return err("%s: no such option; --%s is (%s)", word, meant->name, meant->help);
     if (*word == '-' && word[1]) return err("%s: no such option; their names begin with -- (`sdlora help %s` lists them all)", word, p->command->name);
     for (int k = 0; k < p->command->count; k++)
         if (p->command->options[k].positional && !p->seen[k]) return give(p, &p->command->options[k], word);
@@ -310,10 +331,12 @@ static int take_numbers(Parse *p, const Option *option, const TomlValue *v)
 static int take_array(Parse *p, const Option *option, const TomlValue *v)
 {
     if (option->kind == OPT_SIZE || option->kind == OPT_COLOUR) return take_numbers(p, option, v);
-    if (option->kind != OPT_LIST && option->kind != OPT_PAIRS) return err("--%s: one value was expected, not an array (%s)", option->name, option->help);
+    bool numbers = option->kind == OPT_REAL && option->several;
+    if (option->kind != OPT_LIST && option->kind != OPT_PAIRS && !numbers)
+        return err("--%s: one value was expected, not an array (%s)", option->name, option->help);
     for (int k = 0; k < v->count; k++) {
-        if (v->item[k].kind != TOML_STRING) return err("--%s: an array of strings was expected, not %s", option->name, v->item[k].text);
-        if (option->kind == OPT_LIST ? give(p, option, v->item[k].text) : give_pair(p, option, v->item[k].text)) return -1;
+        if (!numbers && v->item[k].kind != TOML_STRING) return err("--%s: an array of strings was expected, not %s", option->name, v->item[k].text);
+        if (option->kind != OPT_PAIRS ? give(p, option, v->item[k].text) : give_pair(p, option, v->item[k].text)) return -1;
     }
     return 0;
 }

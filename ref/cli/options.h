@@ -13,7 +13,7 @@ typedef enum {                                          /* what is written to th
     OPT_INT, OPT_LONG, OPT_REAL,                        /* int, int64_t, double */
     OPT_SHARE,                                          /* double: a whole number of things, or, below 1, a share of all: "100", "0.05" or "5%" */
     OPT_COLOUR,                                         /* int 0xRRGGBB: "R,G,B", each 0 to 255, or white, black, grey */
-    OPT_SIZE,                                           /* int[2]: "W,H", or one number for both */
+    OPT_SIZE,                                           /* int[2]: "W,H" or "WxH", or one number for both */
     OPT_TEXT,                                           /* const char *, into argv */
     OPT_CHOICE,                                         /* int: the number that the choice stands for */
     OPT_LIST,                                           /* TextList: the option may be repeated */
@@ -34,10 +34,11 @@ typedef struct {
     const char   *value;                                /* the default, as on the command line; NULL: 0, false or NULL */
     const char   *unset;                                /* what the default means, in words, shown in its place */
     double        low, high;                            /* range of a number, and of both numbers of a size; high 0: no upper end */
-    const Choice *choices;                              /* ended by a NULL name; compared without case, space, - and _ ; + is p */
+    const Choice *choices;                              /* ended by a NULL name; compared without case, space, - and _ ; + is p. Of OPT_CHOICE a later row
+                                                         * of the same value is another name for it, and stands in no list */
     const char   *word;                                 /* what stands for the value in help: "FILE"; NULL: by kind */
     bool          required, positional;                 /* positional: may be given without its name */
-    bool          several;                              /* OPT_LIST: takes all words up to the next --option */
+    bool          several;                              /* takes all words up to the next --option: OPT_LIST; OPT_REAL, where all have to be the same */
     const char   *help;                                 /* one line: what it is */
     const char   *more;                                 /* what a newcomer should know, or NULL: `sdlora help COMMAND OPTION`, docs/cli.md */
 } Option;
@@ -69,6 +70,9 @@ void options_defaults(const Command *command, void *config);
 
 /* The row of that name or alias, or NULL and err() with the nearest name. */
 const Option *options_find(const Command *command, const char *name);
+
+/* The choice after this one that lists name: at first that of NULL; NULL: there is none. */
+const Choice *option_choice(const Option *option, const Choice *before);
 
 /* Pieces of what is said about an option: what stands for its value, "FILE", "" for a flag; what it is, its choices, its default in []. */
 enum { OPTION_LINE = 2048 };

@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 3))) static void append(char *line, const char 
 
 static void append_choices(char *line, const Option *option)
 {
-    for (const Choice *choice = option->choices; choice->name; choice++) append(line, "%s%s", choice == option->choices ? "" : ", ", choice->name);
+    for (const Choice *c = NULL; (c = option_choice(option, c));) append(line, "%s%s", c == option->choices ? "" : ", ", c->name);
 }
 
 static void append_expected(char *line, const Option *option)

@@ -106,7 +106,8 @@ typedef struct {
     int         settings;
 } TrainConfig;
 
-/* Fills in what follows from other fields (unet_lr, text_encoder_lr) and refuses what contradicts itself: -1 and err(). Once, after parsing. */
+/* Fills in what follows from other fields (unet_lr, text_encoder_lr) and refuses what contradicts itself: -1 and err(). What other fields leave without
+ * effect (bucket sizes, warm-up, cycles) is put back to its default, with a line on stderr. Once, after parsing. */
 int train_config_check(TrainConfig *config);
 
 /* Where its model comes from. */
