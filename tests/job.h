@@ -36,8 +36,8 @@ static inline void job_picture(const char *folder, int number, int w, int h)
     JOB_CHECK(file_write(tmp_path(name), caption, strlen(caption)) == 0);
 }
 
-/* `folder` = a part of JOB_MODEL, "vae", in which one byte of a tensor is another. */
-static inline void job_part(const char *folder, const char *part, const char *weights, const char *tensor)
+/* `folder` = a part of JOB_MODEL, "vae", in which the first number of a tensor is `value`. */
+static inline void job_part(const char *folder, const char *part, const char *weights, const char *tensor, double value)
 {
     char         dir[PATH_SIZE], from[PATH_SIZE], to[PATH_SIZE];
     const char  *file[] = { "config.json", weights };
@@ -49,13 +49,16 @@ static inline void job_part(const char *folder, const char *part, const char *we
         JOB_CHECK(data != NULL && file_write(to, data, size) == 0);
         free(data);
     }
-    Safetensors *read = safetensors_open(to);
-    JOB_CHECK(read != NULL && safetensors_find(read, tensor) != NULL);
-    size_t at = size - read->bytes + (size_t)((const char *)safetensors_find(read, tensor)->data - (const char *)read->data);
+    Safetensors            *read = safetensors_open(to);
+    const SafetensorsEntry *e = read ? safetensors_find(read, tensor) : NULL;
+    JOB_CHECK(e != NULL);
+    double number;                                      /* as the file has it */
+    type_set(e->type, &number, 0, value);
+    size_t bytes = type_size(e->type), at = size - read->bytes + (size_t)((const char *)e->data - (const char *)read->data);
     safetensors_close(read);
     char *data = file_read(to, 1 << 24, &size);
-    JOB_CHECK(data != NULL && at < size);
-    data[at] ^= 1;
+    JOB_CHECK(data != NULL);
+    memcpy(data + at, &number, bytes);
     JOB_CHECK(file_write(to, data, size) == 0);
     free(data);
 }

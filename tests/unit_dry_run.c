@@ -114,6 +114,11 @@ static void tells_all_problems(void **state)
     has(text, "resolution: expected multiples of");
     assert_string_equal(err_text(), "1 problem");
     free(text);
+    put_text("sizes.txt", "thing --w 16\nthing, red --w 20 --h 17\n");
+    text = dry("--sample_prompts @/sizes.txt --sample_every_n_epochs 1", -1);
+    has(text, "sizes.txt: \"thing, red\": width and height must be multiples of 4 for this model, not 17");
+    assert_string_equal(err_text(), "1 problem");
+    free(text);
     text = dry("--set none --train_data_dir @/nowhere", -1);
     has(text, "nowhere: no such folder");
     has(text, "none: no such kernel set");

@@ -2,6 +2,7 @@
 #include "diffusion/gallery.h"
 #include "io/hash.h"
 #include "io/png_text.h"
+#include <math.h>
 #include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,6 +57,31 @@ static void check_text(const char *name, const char *want)
     assert_non_null(text);
     assert_string_equal(text, want);
     free(text), free(png);
+}
+
+/* Numbers that are not finite make no picture, neither a black one; the others of the batch and of the run are there, and the line says which is not. */
+static void not_finite(void **state)
+{
+    (void)state;
+    char want[PATH_SIZE];
+    Image grid = { 0 };
+    job_part(tmp_path("nan"), "text_encoder", "model.safetensors", "text_model.embeddings.token_embedding.weight", NAN); /* "!", as a word begins */
+    assert_int_equal(file_write(tmp_path("prompts.txt"), "thing,red\nthing !#\nthing,round\nthing,red\n", 42), 0);
+    draw_well("--output_dir @/well --from_file @/prompts.txt --seed 5");
+    assert_int_equal(draw("--output_dir @/some --from_file @/prompts.txt --seed 5 --batch_size 3 --text_encoder @/nan --grid @/some.png"), -1);
+    snprintf(want, sizeof want, "%s: seed 6: the numbers of the latent are not finite: ", tmp_path("some/00001.png"));
+    assert_true(strncmp(err_text(), want, strlen(want)) == 0 && strstr(err_text(), "of 4 pictures 1 is not made"));
+    assert_false(is_file(tmp_path("some/00001.png")));
+    assert_int_equal(difference("well/00000.png", "some/00000.png"), 0);
+    assert_int_equal(difference("well/00002.png", "some/00002.png"), 0);
+    assert_int_equal(difference("well/00003.png", "some/00003.png"), 0);
+    grid = picture("some.png");
+    image_free(&grid);
+
+    job_part(tmp_path("vae"), "vae", "diffusion_pytorch_model.safetensors", "decoder.conv_out.bias", INFINITY);
+    assert_int_equal(draw("--output_dir @/none --seed 5 --n_iter 2 --vae @/vae"), -1);
+    assert_non_null(strstr(err_text(), "none/00000.png: seed 5: the numbers of the decoded picture are not finite: "));
+    assert_non_null(strstr(err_text(), "of 2 pictures 2 are not made"));
 }
 
 static void put_prompts(const char *text) { assert_int_equal(file_write(tmp_path("prompts.txt"), text, strlen(text)), 0); }
@@ -315,6 +341,7 @@ int main(void)
         cmocka_unit_test(clip_skip_is_told),
         cmocka_unit_test(loras),
         cmocka_unit_test(before_and_after),
+        cmocka_unit_test(not_finite),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, tmp_open, tmp_close);

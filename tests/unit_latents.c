@@ -197,7 +197,7 @@ static void the_cache_knows_the_autoencoder(void **state)
     snprintf(cache, sizeof cache, "%s", tmp_path("known"));
     snprintf(file, sizeof file, "%s", tmp_path("one.safetensors"));
     snprintf(vae, sizeof vae, "%s", tmp_path("other-vae"));
-    job_part(vae, "vae", "diffusion_pytorch_model.safetensors", "encoder.conv_in.weight");
+    job_part(vae, "vae", "diffusion_pytorch_model.safetensors", "encoder.conv_in.weight", 0.3);
     if (model_files_convert(file, MODEL_FILE, T_COUNT, &source)) fail_msg("%s", err_text());
     job_picture("known-data/1_x", 0, 16, 16);
     job_picture("known-data/1_x", 1, 16, 16);

@@ -144,7 +144,7 @@ static void says_what_is_wrong(void **state)
 {
     (void)state;
     refuses("# nothing\n\n", "bad.txt", "expected a prompt");
-    refuses("thing\nthing --w 9\n", "9x16", "multiples of 4");
+    refuses("thing\nthing --w 9\n", "bad.txt: \"thing\"", "multiples of 4 for this model, not 9");
     refuses("thing\nthing --q 9\n", "bad.txt:2", "--q");
     refuses("thing\n\xff\xfe\n", "prompt 2", "UTF-8");
     TrainConfig config;

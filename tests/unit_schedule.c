@@ -111,6 +111,8 @@ static void refusals(void **state)
         { 0.00085, 0.012, 1, 0, "num_train_timesteps" }, { 0.00085, 0.012, 1001, 0, "num_train_timesteps" }, { 0, 0.012, 1000, 0, "beta_start" },
         { 0.02, 0.012, 1000, 0, "beta_start" },          { 0.00085, 1, 1000, 0, "beta_end" },               { NAN, 0.012, 1000, 0, "beta_start" },
         { 0.00085, 0.012, 1000, -1, "steps_offset" },    { 0.00085, 0.012, 1000, 1000, "steps_offset" },
+        { 1e-300, 0.012, 1000, 0, "step 0 of 1000 is without noise" },
+        { 0.5, 0.999, 1000, 0, "of 1000 is noise alone" },
     };
     (void)state;
     Schedule s;

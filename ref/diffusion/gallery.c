@@ -24,6 +24,8 @@ typedef struct {
     Image              *image[PASSES];
     Progress            progress;
     int                 done;
+    int                 lost;                           /* pictures whose numbers are not finite: they are not written */
+    char                why[ERR_SIZE];                  /* of the first of them */
 } Gallery;
 
 /* ---- what to make ---- */
@@ -39,7 +41,7 @@ static int read_prompts(Gallery *g)
         PromptLine *line = &g->prompts.line[i];
         if (!line->width) line->width = g->pipeline.model.native_w;
         if (!line->height) line->height = g->pipeline.model.native_h;
-        if (pipeline_takes(&g->pipeline, line->width, line->height)) return -1;
+        if (pipeline_takes(&g->pipeline, line->width, line->height)) return c->from_file ? err("%s: \"%s\": %s", c->from_file, line->prompt, err_text()) : -1;
     }
     return 0;
 }
@@ -147,7 +149,25 @@ static int draw(Gallery *g, const SampleSettings *s, const SamplePicture *pictur
     g->pipeline.dump = &d;
     int status = pipeline_sample(&g->pipeline, s, picture, n, g->image[pass] + k, &g->progress, &g->done);
     g->pipeline.dump = NULL;
-    return dump_write(&d, path) || status ? -1 : 0;
+    return dump_write(&d, path) ? -1 : status;
+}
+
+/* A picture that is not to be: the others are made nevertheless. 0, or -1 and err(). */
+static int lose_picture(Gallery *g, int k, int pass)
+{
+    char path[PATH_SIZE];
+    if (g->lost++) return 0;
+    if (file_path(path, g, g->config->output_dir, k, pass, ".png")) return -1;
+    err("%s: %s", path, err_text());
+    snprintf(g->why, sizeof g->why, "%s", err_text());
+    return 0;
+}
+
+/* In memory stays what the grid shows. */
+static void let_go(Gallery *g, int k, int pass)
+{
+    int rows = g->config->grid_rows, shown = g->config->grid && (!rows || k / g->config->n_iter < rows);
+    if (!shown) image_free(&g->image[pass][k]);
 }
 
 /* Pictures [k, k + n), which share their settings. */
@@ -163,7 +183,10 @@ static int make_batch(Gallery *g, int k, int n, int pass)
         picture[i] = (SamplePicture){ l->prompt, l->negative_prompt, seed_of(g, k + i) };
     }
     int status = draw(g, &s, picture, n, k, pass);
-    for (int i = 0; i < n && !status; i++) status = save_picture(g, k + i, pass);
+    for (int i = k; i < k + n && status >= 0; i++) {
+        status = g->image[pass][i].rgb ? save_picture(g, i, pass) : lose_picture(g, i, pass);
+        let_go(g, i, pass);
+    }
     free(picture);
     return status;
 }
@@ -266,6 +289,8 @@ int gallery_run(const SampleConfig *config)
     progress_close(&g.progress);
     if (!status && config->grid) status = save_grid(&g);
     if (!status && trace) status = trace_write(trace, config->trace);
+    if (!status && g.lost) status = err("%s: try less weight of a LoRA, or --set cpu; of %d pictures %d %s not made", g.why,
+                                        g.pictures * (config->compare ? 2 : 1), g.lost, g.lost == 1 ? "is" : "are");
     gallery_close(&g);
     trace_close(trace);
     return status;

@@ -22,19 +22,23 @@ int pipeline_open_tokenizer(Pipeline *p)
     return 0;
 }
 
+int pipeline_open_schedule(Pipeline *p, const ModelSource *source)
+{
+    const SchedulerConfig *c = &p->model.scheduler;
+    if (schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
+                      c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0)
+        return 0;
+    return err("%s: %s: %s", source->path, config_files[CONFIG_SCHEDULER], err_text());
+}
+
 int pipeline_open(Pipeline *p, const ModelSource *source, const char *set) { return pipeline_open_on(p, source, set_open(set)); }
 
 int pipeline_open_on(Pipeline *p, const ModelSource *source, Set *set)
 {
     *p = (Pipeline){ .set = set };
     if (!p->set || checkpoint_open_source(&p->model, source, p->set)) return -1;
-    const SchedulerConfig *c = &p->model.scheduler;
-    size_t                 host = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);      /* reserved, not used: pages cost when touched */
-    if (pipeline_open_tokenizer(p) == 0 &&
-        schedule_open(&p->schedule, c->scaled_linear ? BETA_SCALED_LINEAR : BETA_LINEAR, c->beta_start, c->beta_end, c->timesteps,
-                      c->v_prediction ? PREDICT_V : PREDICT_EPS, c->steps_offset) == 0 &&
-        tape_open(&p->tape, p->set, set->room ? 0 : host) == 0)
-        return 0;
+    size_t host = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);         /* reserved, not used: pages cost when touched */
+    if (pipeline_open_tokenizer(p) == 0 && pipeline_open_schedule(p, source) == 0 && tape_open(&p->tape, p->set, set->room ? 0 : host) == 0) return 0;
     pipeline_close(p);
     return -1;
 }
@@ -218,14 +222,21 @@ static int predict(Sampling *g, int i)
     return 0;
 }
 
-/* -1..1 to 0..255, rounded half to even, as diffusers; a value that is not a number is black. */
+/* -1..1 to 0..255, rounded half to even, as diffusers. */
 static uint8_t to_byte(double x)
 {
     double v = (x + 1) * 127.5;
     return v > 0 ? (uint8_t)rint(v < 255 ? v : 255) : 0;
 }
 
-static int decode(Sampling *g, Image *image)
+static int is_finite(const double *x, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        if (!isfinite(x[k])) return 0;
+    return 1;
+}
+
+static int decode(Sampling *g, const SamplePicture *picture, Image *image)
 {
     Pipeline *p = g->p;
     Tape     *t = &p->tape;
@@ -235,7 +246,7 @@ static int decode(Sampling *g, Image *image)
     int status = 0;
     for (size_t k = 0; k < g->all; k++) g->x[k] *= g->sampler.last / p->model.vae.config.scaling;
     dump_latents(g, g->x, "vae.latent", 0);
-    for (int i = 0; i < g->n && !status; i++) {
+    for (int i = 0; i < g->n; i++) {
         double *z = g->x + (size_t)i * g->one;
         tape_reset(t, TAPE_INFER);
         Var *y = vae_decode(t, &p->model.vae, tape_constant(t, p->set->act, tensor_of(z, T_F64, 1, g->h, g->w, g->c)));
@@ -246,7 +257,13 @@ static int decode(Sampling *g, Image *image)
             break;
         }
         dump_put(p->dump, y->t, 4, "vae.decoded.%d", i);
-        for (size_t k = 0; k < pixels; k++) image[i].rgb[k] = to_byte(rgb[k]);
+        if (is_finite(rgb, pixels)) {
+            for (size_t k = 0; k < pixels; k++) image[i].rgb[k] = to_byte(rgb[k]);
+            continue;
+        }
+        image_free(&image[i]);
+        if (!status) err("seed %u: the numbers of %s are not finite", picture[i].seed, is_finite(z, g->one) ? "the decoded picture" : "the latent");
+        status = 1;
     }
     free(rgb);
     return status;
@@ -277,7 +294,7 @@ static int run_steps(Sampling *g, Progress *progress, int *done)
 int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done)
 {
     Sampling g = { 0 };
-    int      status = sampling_open(&g, p, s, picture, n) || encode_prompts(&g) || run_steps(&g, progress, done) || decode(&g, image) ? -1 : 0;
+    int      status = sampling_open(&g, p, s, picture, n) || encode_prompts(&g) || run_steps(&g, progress, done) ? -1 : decode(&g, picture, image);
     sampling_close(&g);
     return status;
 }

@@ -25,6 +25,9 @@ void pipeline_close(Pipeline *p);
 /* The tokenizer alone, where the model is there, perhaps only described. 0, or -1 and err(). */
 int pipeline_open_tokenizer(Pipeline *p);
 
+/* The noise schedule alone, likewise; source: where the model is from, for the message. */
+int pipeline_open_schedule(Pipeline *p, const ModelSource *source);
+
 /* Text states (n,1,t,c) of token ids (n,t), under the tape's mode. */
 Var *pipeline_text(Pipeline *p, const int32_t *ids, int n);
 
@@ -45,6 +48,7 @@ typedef struct {
 /* Can the model make pictures of this size? 0, or -1 and err(). */
 int pipeline_takes(const Pipeline *p, int w, int h);
 
-/* image[0..n) = the pictures, computed together; the caller frees them. Each step counts in *done and shows on progress. 0, or -1 and err(), no image made. */
+/* image[0..n) = the pictures, computed together; the caller frees them. Each step counts in *done and shows on progress. 0, or -1 and err(), no image made;
+ * or 1 and err(), of the first: pictures whose numbers are not finite are {0}, the others are made. */
 int pipeline_sample(Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n, Image *image, Progress *progress, int *done);
 #endif

@@ -16,6 +16,9 @@ int schedule_open(Schedule *s, BetaKind kind, double beta_start, double beta_end
         if (kind == BETA_SCALED_LINEAR) beta *= beta;
         s->ac[t] = ac *= 1 - beta;
         s->log_sigma[t] = 0.5 * log((1 - ac) / ac);
+        if (!isfinite(s->log_sigma[t]))
+            return err("beta_start, beta_end: with %g and %g step %d of %d is %s", beta_start, beta_end, t, timesteps,
+                       ac < 1 ? "noise alone" : "without noise");
     }
     return 0;
 }

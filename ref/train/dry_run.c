@@ -65,7 +65,7 @@ static int look_at_model(Look *l)
     if (l->problems.count > before) return 0;
     ModelSource source = train_config_source(t->config);
     int         status = checkpoint_describe_source(&p->model, &source, l->null);
-    if (!status) status = pipeline_open_tokenizer(p);
+    if (!status) status = pipeline_open_tokenizer(p) || pipeline_open_schedule(p, &source) ? -1 : 0;
     l->model = !status;
     return note(l, status);
 }
@@ -117,7 +117,7 @@ static int look_at_inputs(Look *l)
     safetensors_close(file);
     if (note(l, status)) return -1;
     if (c->resume && access(c->resume, R_OK)) return err("--resume %s: %s", c->resume, strerror(errno)), note(l, -1);
-    return note(l, preview_check(c));
+    return note(l, preview_check(c, l->model ? &l->trainer.pipeline : NULL));
 }
 
 static int look(Look *l, const TrainConfig *config)

@@ -11,10 +11,18 @@ static PromptLine first_line(const Trainer *t)
     return (PromptLine){ .width = t->w / step * step, .height = t->h / step * step, .steps = 30, .seed = t->config->seed, .cfg_scale = 7.5 };
 }
 
-int preview_check(const TrainConfig *config)
+/* A size that a prompt leaves open, 0, will be one that the model can draw. */
+static int check_size(const PromptLine *line, const Pipeline *model, const char *path)
+{
+    int step = checkpoint_step(&model->model), bad = line->width % step ? line->width : line->height;
+    return bad % step ? err("%s: \"%s\": width and height must be multiples of %d for this model, not %d", path, line->prompt, step, bad) : 0;
+}
+
+int preview_check(const TrainConfig *config, const Pipeline *model)
 {
     PromptLines prompts = { 0 };
     int         status = config->sample_prompts ? prompt_lines_read(&prompts, config->sample_prompts, &(PromptLine){ .steps = 1 }, 0) : 0;
+    for (int i = 0; model && i < prompts.count && !status; i++) status = check_size(&prompts.line[i], model, config->sample_prompts);
     prompt_lines_close(&prompts);
     return status;
 }
@@ -59,8 +67,10 @@ static int draw(Trainer *t, const PromptLine *line, const char *dir, const char 
     snprintf(file, sizeof file, "%s_%s_%02d_%u.png", c->output_name, mark, place, picture.seed);
     snprintf(lora, sizeof lora, " <lora:%s:1>", c->output_name);
     prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, &source, "");
-    if (path_join(path, dir, file) || pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL)) return -1;
-    int status = image_save(path, &image, text);
+    if (path_join(path, dir, file)) return -1;
+    int status = pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL);
+    if (status) return status < 0 ? -1 : err("%s: %s", path, err_text());
+    status = image_save(path, &image, text);
     image_free(&image);
     return status;
 }

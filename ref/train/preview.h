@@ -8,8 +8,8 @@
 #include "diffusion/sample_config.h"
 #include "train/trainer.h"
 
-/* Can the file of prompts be read and understood? 0, or -1 and err(). */
-int preview_check(const TrainConfig *config);
+/* Can the file of prompts be read and understood, and can this model, NULL: none is there, draw their sizes? 0, or -1 and err(). */
+int preview_check(const TrainConfig *config, const Pipeline *model);
 
 /* Reads the prompts of the run's configuration, none where no pictures are asked for; prompt_lines_close frees them. 0, or -1 and err(). */
 int preview_open(PromptLines *prompts, const Trainer *t);
