@@ -49,7 +49,7 @@ static void test_foreign(void **state)
     static const char text[] = "model = 'm'\ntrain_data_dir = 'd'\nresolution = '512,768'\nvae = ''\nresume = ''\nreg_data_dir = ''\noptimizer_args = []\n"
                                "network_module = 'networks.lora'\nnetwork_args = []\nnoise_offset = 0.0\nmasked_loss = false\nclip_skip = 1\nxformers = true\n"
                                "optimizer_type = 'AdamW8bit'\nlr_scheduler_num_cycles = 1\ntext_encoder_lr = [5e-5, 5e-5]\n"
-                               "bucket_reso_steps = 64\nmax_token_length = 75\nnetwork_dim = 8\n";
+                               "bucket_reso_steps = 64\nepoch = 1\nsample_prompts = 'p.txt'\ndynamo_backend = 'no'\nmax_token_length = 75\nnetwork_dim = 8\n";
     if (parse(&c, text, WORDS("--quiet"))) fail_msg("%s", err_text());
     assert_true(c.resolution[0] == 512 && c.resolution[1] == 768 && !c.vae && !c.resume && c.network_dim == 8 && c.optimizer_type == OPTIMIZER_ADAMW);
     assert_true(c.text_encoder_lr == 5e-5);

@@ -264,12 +264,12 @@ static void test_unused(void **state)
 {
     (void)state;
     TrainConfig c = train_of(TRAIN "--min_bucket_reso|512|--max_bucket_reso|256|--bucket_reso_steps|64|--bucket_no_upscale|--lr_warmup_steps|10%|"
-                                   "--lr_scheduler_num_cycles|3");
-    assert_true(!c.min_bucket_reso && !c.max_bucket_reso && !c.bucket_reso_steps && !c.bucket_no_upscale);
+                                   "--lr_scheduler_num_cycles|3|--sample_prompts|p.txt");
+    assert_true(!c.sample_prompts && !c.min_bucket_reso && !c.max_bucket_reso && !c.bucket_reso_steps && !c.bucket_no_upscale);
     assert_true(c.lr_warmup_steps == 0 && c.lr_scheduler_num_cycles == 1);
     c = train_of(TRAIN "--enable_bucket|--min_bucket_reso|256|--max_bucket_reso|512|--bucket_reso_steps|64|--bucket_no_upscale|--lr_warmup_steps|10%|"
-                       "--lr_scheduler_num_cycles|3|--lr_scheduler|cosine_with_restarts");
-    assert_true(c.min_bucket_reso == 256 && c.max_bucket_reso == 512 && c.bucket_reso_steps == 64 && c.bucket_no_upscale);
+                       "--lr_scheduler_num_cycles|3|--lr_scheduler|cosine_with_restarts|--sample_prompts|p.txt|--sample_at_first");
+    assert_true(c.sample_prompts && c.min_bucket_reso == 256 && c.max_bucket_reso == 512 && c.bucket_reso_steps == 64 && c.bucket_no_upscale);
     assert_true(c.lr_warmup_steps == 0.1 && c.lr_scheduler_num_cycles == 3);
 }
 

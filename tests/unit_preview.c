@@ -153,7 +153,7 @@ static void says_what_is_wrong(void **state)
     assert_int_equal(options_parse(&train_command, &config, 6, asks), 0);
     assert_int_equal(train_config_check(&config), -1), assert_non_null(strstr(err_text(), "--sample_prompts: a file"));
     assert_int_equal(options_parse(&train_command, &config, 6, idle), 0);
-    assert_int_equal(train_config_check(&config), -1), assert_non_null(strstr(err_text(), "--sample_every_n_epochs"));
+    assert_int_equal(train_config_check(&config), 0), assert_null(config.sample_prompts);       /* kohya's GUI writes it into every file of settings */
 }
 
 int main(void)

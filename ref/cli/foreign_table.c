@@ -16,7 +16,7 @@
 #define OTHER_OPTIMIZER "AdamW is what there is: --optimizer_type AdamW, with a rate that suits it: --learning_rate 1e-4"
 
 const Foreign training_elsewhere[] = {
-    { "network_module", 1, true, "networks.lora", "it is what is trained here" },
+    OFF("network_module", "networks.lora"),
     STOP("network_module", 1, "networks.lora is what is trained here; with --conv_dim also convolutions (LoCon)"),
     OFF("network_dropout", "0"),
     STOP("network_dropout", 1, "there is none; against learning by heart: a lower --network_dim, fewer steps, --caption_tag_dropout_rate"),
@@ -28,7 +28,8 @@ const Foreign training_elsewhere[] = {
     STOP("block_lr*", 1, "the UNet's blocks learn at one rate: --unet_lr"),
 
     PASS("xformers", 0, ATTENTION), PASS("sdpa", 0, ATTENTION), PASS("mem_eff_attn", 0, ATTENTION), PASS("diffusers_xformers", 0, ATTENTION),
-    PASS("mixed_precision", 1, TYPES), PASS("full_fp16", 0, TYPES), PASS("full_bf16", 0, TYPES), PASS("fp8_base", 0, TYPES), PASS("no_half_vae", 0, TYPES),
+    OFF("mixed_precision", "no"), PASS("mixed_precision", 1, TYPES), PASS("full_fp16", 0, TYPES),
+    PASS("full_bf16", 0, TYPES), PASS("fp8_base", 0, TYPES), PASS("no_half_vae", 0, TYPES),
     PASS("lowram", 0, "weights stay in the file's own type"), PASS("highvram", 0, "a run takes what the memory that is free allows"),
     PASS("cache_latents", 0, "pictures are encoded once, before the first step"), PASS("skip_cache_check", 0, "pictures are encoded once"),
     PASS("vae_batch_size", 1, "pictures are encoded one by one, once"),
@@ -36,13 +37,14 @@ const Foreign training_elsewhere[] = {
     PASS("max_data_loader_n_workers", 1, "a step does not wait for pictures: they are encoded before the first"),
     PASS("persistent_data_loader_workers", 0, "a step does not wait for pictures: they are encoded before the first"),
     PASS("num_cpu_threads_per_process", 1, PROCESS), PASS("num_processes", 1, PROCESS), PASS("num_machines", 1, PROCESS), PASS("gpu_ids", 1, PROCESS),
-    PASS("dynamo_*", 1, "it is compiled already"), PASS("torch_compile", 0, "it is compiled already"), PASS("ddp_*", 0, PROCESS),
+    OFF("dynamo_backend", "no"), PASS("dynamo_backend", 1, "it is compiled already"), PASS("dynamo_*", 1, "it is compiled already"),
+    PASS("torch_compile", 0, "it is compiled already"), PASS("ddp_*", 0, PROCESS),
     STOP("deepspeed", 0, "a run is one process on one device"),
     PASS("tokenizer_cache_dir", 1, "the vocabulary lies with the model, or is given: --tokenizer"),
     PASS("disable_mmap_load_safetensors", 0, "files are mapped a tensor at a time"),
 
     STOP("reg_data_dir", 1, "put these pictures into --train_data_dir, as one folder more: 1_woman, say"),
-    PASS("prior_loss_weight", 1, "all pictures count once: how often, say the folders' numbers"),
+    OFF("prior_loss_weight", "1"), PASS("prior_loss_weight", 1, "all pictures count once: how often, say the folders' numbers"),
     STOP("dataset_config", 1, FOLDERS), STOP("in_json", 1, FOLDERS), STOP("dataset_class", 1, FOLDERS), STOP("dataset_repeats", 1, FOLDERS),
     STOP("conditioning_data_dir", 1, "ControlNets are not trained here"),
     STOP("color_aug", 0, "pictures are encoded once, so colours stay; put copies of other colours beside them"),
@@ -85,6 +87,7 @@ const Foreign training_elsewhere[] = {
     STOP("v_pred_like_loss", 1, LOSS), STOP("zero_terminal_snr", 0, "the noise levels are the model's own"),
 
     OFF("save_model_as", "safetensors"), STOP("save_model_as", 1, "a LoRA is written as .safetensors, which every program reads"),
+    PASS("epoch", 1, "how long a run is, say --max_train_steps or --max_train_epochs"),
     STOP("save_n_epoch_ratio", 1, "give the epochs between: --save_every_n_epochs"),
     STOP("save_last_n_steps*", 1, "give the number of files to keep: --save_last_n"),
     STOP("save_last_n_epochs_state", 1, "states are kept as long as their LoRA: --save_last_n"),

@@ -25,6 +25,10 @@ static void drop_unused(TrainConfig *c)
         pass_over("lr_scheduler_num_cycles", "it is for --lr_scheduler cosine_with_restarts");
         c->lr_scheduler_num_cycles = 1;
     }
+    if (c->sample_prompts && !c->sample_every_n_steps && !c->sample_every_n_epochs && !c->sample_at_first) {
+        pass_over("sample_prompts", "nothing is drawn without --sample_every_n_epochs, --sample_every_n_steps or --sample_at_first");
+        c->sample_prompts = NULL;
+    }
 }
 
 int train_config_check(TrainConfig *config)
@@ -46,8 +50,6 @@ int train_config_check(TrainConfig *config)
         return err("--%s: has a meaning with --noise_offset alone", c->noise_offset_random_strength ? "noise_offset_random_strength" : "adaptive_noise_scale");
     bool drawn = c->sample_every_n_steps || c->sample_every_n_epochs || c->sample_at_first;
     if (drawn && !c->sample_prompts) return err("--sample_prompts: a file of prompts was expected, for pictures were asked for");
-    if (c->sample_prompts && !drawn)
-        return err("--sample_prompts: nothing would be drawn without --sample_every_n_epochs, --sample_every_n_steps or --sample_at_first");
     if (!*c->output_name || strchr(c->output_name, '/'))
         return err("--output_name: a name without '/' was expected, not \"%s\"; the folder is --output_dir", c->output_name);
     return 0;
