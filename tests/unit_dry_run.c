@@ -119,6 +119,10 @@ static void tells_all_problems(void **state)
     has(text, "sizes.txt: \"thing, red\": width and height must be multiples of 4 for this model, not 17");
     assert_string_equal(err_text(), "1 problem");
     free(text);
+    put_text("steps.txt", "thing --s 1000\n");
+    text = dry("--sample_prompts @/steps.txt --sample_every_n_epochs 1 --sample_sampler ddim", -1);
+    has(text, "steps.txt: \"thing\": steps: DDIM's 1000 steps");
+    free(text);
     text = dry("--set none --train_data_dir @/nowhere", -1);
     has(text, "nowhere: no such folder");
     has(text, "none: no such kernel set");

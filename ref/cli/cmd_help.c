@@ -25,7 +25,8 @@ void help_overview(FILE *out)
                  "    sdlora sample model.safetensors --lora mochi.safetensors --prompt \"mochi, smile, forest\"\n"
                  "\n"
                  "Exit status: 0 done; 1 failed, 2 wrong usage: one line on stderr says why;\n"
-                 "3 train was ended by SIGINT or SIGTERM, and has saved what --resume needs.\n");
+                 "3 train was ended by SIGINT (Ctrl-C) or SIGTERM, and has saved what --resume needs: the step in\n"
+                 "hand is finished first; a second signal ends it at once, as one before the first step does.\n");
 }
 
 void help_docs(FILE *out)

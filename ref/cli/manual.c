@@ -100,7 +100,8 @@ void manual_page(FILE *out)
     for (int k = 0; all_commands[k]; k++) page_command(out, all_commands[k]);
     fputs(".SH EXIT STATUS\n"
           "0 done; 1 failed, 2 wrong usage: one line on standard error says why;\n"
-          "3 train was ended by SIGINT or SIGTERM, and has saved what \\-\\-resume needs.\n", out);
+          "3 train was ended by SIGINT (Ctrl-C) or SIGTERM, and has saved what \\-\\-resume needs:\n"
+          "the step in hand is finished first; a second signal ends it at once, as one before the first step does.\n", out);
 }
 
 /* ---- bash ---- */

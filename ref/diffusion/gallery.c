@@ -175,7 +175,7 @@ static int make_batch(Gallery *g, int k, int n, int pass)
 {
     const SampleConfig *c = g->config;
     const PromptLine   *first = &g->prompts.line[k / c->n_iter];
-    SampleSettings      s = { c->sampler_name, c->scheduler, first->width, first->height, first->steps, first->cfg_scale, c->emphasis };
+    SampleSettings      s = { c->sampler_name, c->scheduler, first->width, first->height, first->steps, first->cfg_scale, c->emphasis, NULL };
     SamplePicture      *picture = malloc((size_t)n * sizeof *picture);
     if (!picture) return err("out of memory for %d pictures", n);
     for (int i = 0; i < n; i++) {

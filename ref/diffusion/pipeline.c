@@ -277,6 +277,8 @@ static int run_steps(Sampling *g, Progress *progress, int *done)
     dump_latents(g, g->noise, "in.sample.noise", 0);
     for (size_t k = 0; k < g->all; k++) g->x[k] = s->first * g->noise[k];
     for (int i = 0; i < s->steps; i++) {
+        const char *why = g->s->stop ? g->s->stop() : NULL;
+        if (why) return err("%s after step %d of %d", why, i, s->steps);
         if (predict(g, i)) return -1;
         sampler_denoised(g->denoised, g->x, g->output, s->sigma[i], g->p->schedule.prediction, g->all);
         dump_latents(g, g->denoised, "sample.%d.denoised", i);

@@ -38,6 +38,7 @@ typedef struct {
     int         w, h, steps;                            /* pixels: multiples of checkpoint_step */
     double      cfg;                                    /* classifier-free guidance; 1: the prompt alone, at half the work */
     Emphasis    emphasis;
+    const char *(*stop)(void);                          /* asked before each step: not NULL ends it, and is why; may be NULL */
 } SampleSettings;
 
 typedef struct {

@@ -1,6 +1,7 @@
 #include "train/preview.h"
 #include "base/err.h"
 #include "io/file.h"
+#include "train/stop.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,17 +13,21 @@ static PromptLine first_line(const Trainer *t)
 }
 
 /* A size that a prompt leaves open, 0, will be one that the model can draw. */
-static int check_size(const PromptLine *line, const Pipeline *model, const char *path)
+static int check_line(const PromptLine *line, const Pipeline *model, const TrainConfig *c)
 {
-    int step = checkpoint_step(&model->model), bad = line->width % step ? line->width : line->height;
-    return bad % step ? err("%s: \"%s\": width and height must be multiples of %d for this model, not %d", path, line->prompt, step, bad) : 0;
+    int     step = checkpoint_step(&model->model), bad = line->width % step ? line->width : line->height;
+    Sampler sampler = { 0 };
+    int     status = bad % step ? err("width and height must be multiples of %d for this model, not %d", step, bad)
+                                : sampler_open(&sampler, c->sample_sampler, SIGMAS_AUTOMATIC, line->steps, &model->schedule, 1);
+    sampler_close(&sampler);
+    return status ? err("%s: \"%s\": %s", c->sample_prompts, line->prompt, err_text()) : 0;
 }
 
 int preview_check(const TrainConfig *config, const Pipeline *model)
 {
     PromptLines prompts = { 0 };
     int         status = config->sample_prompts ? prompt_lines_read(&prompts, config->sample_prompts, &(PromptLine){ .steps = 1 }, 0) : 0;
-    for (int i = 0; model && i < prompts.count && !status; i++) status = check_size(&prompts.line[i], model, config->sample_prompts);
+    for (int i = 0; model && i < prompts.count && !status; i++) status = check_line(&prompts.line[i], model, config);
     prompt_lines_close(&prompts);
     return status;
 }
@@ -59,7 +64,7 @@ static void due(char mark[16], const TrainConfig *c, TrainPosition at)
 static int draw(Trainer *t, const PromptLine *line, const char *dir, const char *mark, int place)
 {
     const TrainConfig *c = t->config;
-    SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale, line->emphasis };
+    SampleSettings     s = { c->sample_sampler, SIGMAS_AUTOMATIC, line->width, line->height, line->steps, line->cfg_scale, line->emphasis, stop_wanted };
     ModelSource        source = train_config_source(c);
     SamplePicture      picture = { line->prompt, line->negative_prompt, (uint32_t)line->seed };
     char               file[PATH_SIZE], path[PATH_SIZE], lora[PATH_SIZE], text[MAX_PARAMETERS];
@@ -69,7 +74,8 @@ static int draw(Trainer *t, const PromptLine *line, const char *dir, const char 
     prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, &source, "");
     if (path_join(path, dir, file)) return -1;
     int status = pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL);
-    if (status) return status < 0 ? -1 : err("%s: %s", path, err_text());
+    if (status < 0) return stop_wanted() ? 0 : -1;
+    if (status) return err("%s: %s", path, err_text());
     status = image_save(path, &image, text);
     image_free(&image);
     return status;
@@ -81,7 +87,7 @@ int preview_step(const PromptLines *prompts, Trainer *t)
     due(mark, t->config, t->at);
     if (!prompts->count || !*mark) return 0;
     if (path_join(dir, t->config->output_dir, "sample") || dir_make(dir)) return -1;
-    for (int i = 0; i < prompts->count; i++)
+    for (int i = 0; i < prompts->count && !stop_wanted(); i++)
         if (draw(t, &prompts->line[i], dir, mark, i)) return -1;
     return 1;
 }

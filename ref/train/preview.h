@@ -14,6 +14,7 @@ int preview_check(const TrainConfig *config, const Pipeline *model);
 /* Reads the prompts of the run's configuration, none where no pictures are asked for; prompt_lines_close frees them. 0, or -1 and err(). */
 int preview_open(PromptLines *prompts, const Trainer *t);
 
-/* Draws what is due where the run is: before the first step, or just behind a step. 1: pictures were drawn; 0: nothing is due; -1 and err(). */
+/* Draws what is due where the run is: before the first step, or just behind a step. 1: pictures were drawn, or some of
+ * them: a signal that ends the run (stop.h) is not kept waiting; 0: nothing is due; -1 and err(). */
 int preview_step(const PromptLines *prompts, Trainer *t);
 #endif

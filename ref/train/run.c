@@ -185,7 +185,6 @@ int train_run(const TrainConfig *config)
     Watch   w = { 0 };
     if (config->dry_run) return dry_run(config, stdout);
     if (dry_run_check(config)) return -1;
-    stop_listen();
     if (dir_make(config->output_dir) || trainer_open(&t, config)) return -1;
     int status = config->resume ? state_load(&t, config->resume) : 0;
     if (!status && t.at.step >= t.steps)
@@ -193,6 +192,7 @@ int train_run(const TrainConfig *config)
     if (!status && !config->quiet) print_plan(&t), print_memory(&t);
     if (!status && (status = watch_open(&w, &t)) == 0) {
         int first = t.at.step;
+        stop_listen();                                  /* before, there is nothing to save: a signal ends the program at once */
         if (run_steps(&t, &w) || log_close(&w.log)) status = save_lost(&t, &w, first);
     }
     int stopped = !status && t.at.step < t.steps;

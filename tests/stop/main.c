@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,13 +25,18 @@ static void check(int good, const char *format, ...)
     failures += !good;
 }
 
-/* Starts `sdlora train` with these options; milliseconds 0: lets it end, else sends the signal after so long. What wait() says. */
-static int train(const char *options, int number, int milliseconds)
+static void wait_for(int milliseconds)
 {
-    char        line[2048], text[4096], *argv[JOB_WORDS + 1];
     struct timespec pause = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
-    int         status = -1;
-    snprintf(line, sizeof line, "sdlora train --quiet --no_report --model " JOB_MODEL " --train_data_dir @/data --max_train_steps %d %s", steps, options);
+    nanosleep(&pause, NULL);
+}
+
+/* Starts `sdlora train` with these options, of pictures in @/data unless they say otherwise. */
+static pid_t start(const char *options)
+{
+    char line[2048], text[4096], *argv[JOB_WORDS + 1];
+    const char *data = strstr(options, "--train_data_dir") ? "" : "--train_data_dir @/data";
+    snprintf(line, sizeof line, "sdlora train --quiet --no_report --model " JOB_MODEL " %s --max_train_steps %d %s", data, steps, options);
     argv[job_words(argv, text, line)] = NULL;
     fflush(stdout);
     pid_t child = fork();
@@ -39,9 +45,33 @@ static int train(const char *options, int number, int milliseconds)
         execv(program, argv);
         _exit(127);
     }
-    if (milliseconds) nanosleep(&pause, NULL), kill(child, number);
+    return child;
+}
+
+/* Milliseconds 0: lets it end, else sends the signal after so long. What wait() says. */
+static int train(const char *options, int number, int milliseconds)
+{
+    pid_t child = start(options);
+    int   status = -1;
+    if (milliseconds) wait_for(milliseconds), kill(child, number);
     waitpid(child, &status, 0);
     return status;
+}
+
+/* Sends the signal as soon as `file` is there and has so many bytes; -1: it never has. */
+static int train_until(const char *options, const char *file, long bytes, int number)
+{
+    pid_t       child = start(options);
+    int         status = -1;
+    struct stat st;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        wait_for(1);
+        if (stat(tmp_path(file), &st) || st.st_size < bytes) continue;
+        kill(child, number);
+        waitpid(child, &status, 0);
+        return status;
+    }
+    return -1;
 }
 
 static int same_numbers(const char *a, const char *b)
@@ -76,6 +106,36 @@ static int run_on(const char *dir, int number, int milliseconds)
     return train(options, number, milliseconds);
 }
 
+static int count_names(const char *dir)
+{
+    Names names;
+    if (dir_list(&names, tmp_path(dir))) return -1;
+    int count = names.count;
+    names_free(&names);
+    return count;
+}
+
+/* Ctrl-C in each part of a run: a step, a picture that is drawn between two steps, and before the first one, where nothing is there to save. */
+static void check_interrupted(void)
+{
+    static const char prompts[] = "thing --s 500\nthing, red --s 500\n", header[] = "step,epoch,loss,average_loss,";
+    char state[PATH_SIZE], options[PATH_SIZE + 256];
+    int  status = train_until("--output_dir @/step", "step/log.csv", 4 * (long)sizeof header, SIGINT);
+    newest_state(state, tmp_path("step"));
+    snprintf(options, sizeof options, "--output_dir @/step --resume %s", state);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 3 && train(options, 0, 0) == 0, "SIGINT in a step ends with 3, and --resume goes on");
+
+    JOB_CHECK(file_write(tmp_path("prompts.txt"), prompts, sizeof prompts - 1) == 0);
+    status = train_until("--output_dir @/preview --sample_prompts @/prompts.txt --sample_every_n_steps 3", "preview/sample", 0, SIGINT);
+    newest_state(state, tmp_path("preview"));
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 3 && !strcmp(path_name(state), "lora-step00000003-state") && count_names("preview/sample") == 0,
+          "SIGINT in a preview ends with 3, draws no more and saves the step");
+
+    for (int i = 0; i < 6; i++) job_picture("large/1_thing", i, 256, 256);
+    status = train_until("--output_dir @/early --train_data_dir @/large --resolution 256", "early", 0, SIGINT);
+    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT && count_names("early") == 0, "SIGINT while pictures are encoded ends at once and leaves nothing");
+}
+
 int main(int argc, char **argv)
 {
     int  kills = argc > 1 ? atoi(argv[1]) : 4, killed = 0;
@@ -96,6 +156,7 @@ int main(int argc, char **argv)
     char whole[PATH_SIZE];
     snprintf(whole, sizeof whole, "%s", tmp_path("whole/lora.safetensors"));
     check(same_numbers(whole, tmp_path("torn/lora.safetensors")), "both runs end with the same bits");
+    check_interrupted();
     tmp_close(NULL);
     printf("1..%d\n", tests);
     return failures != 0;
