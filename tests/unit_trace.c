@@ -146,9 +146,27 @@ static void many_places(void **state)
     free(null);
 }
 
+static size_t little_room(const Set *set) { return (void)set, 1234; }
+static int    large_tiles(const Set *set, const Op *op) { return (void)set, (void)op, 4; }
+
+/* What a set says of itself, a set around it says, too. */
+static void says_what_the_inner_says(void **state)
+{
+    Set plain = *set_open("ref"), rich = plain;
+    (void)state;
+    plain.room = NULL, plain.transform = NULL, rich.room = little_room, rich.transform = large_tiles;
+    Set *around = trace_open(&plain);
+    assert_true(around && !around->room && !around->transform);
+    trace_close(around);
+    around = trace_open(&rich);
+    assert_true(around && around->room(around) == 1234 && around->transform(around, NULL) == 4);
+    assert_string_equal(around->name, rich.name);
+    trace_close(around);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(its_work_is_the_plans), cmocka_unit_test(every_call_has_a_place), cmocka_unit_test(files),
-                                        cmocka_unit_test(many_places) };
+                                        cmocka_unit_test(many_places),         cmocka_unit_test(says_what_the_inner_says) };
     return cmocka_run_group_tests(tests, open_folder, tmp_close);
 }

@@ -81,6 +81,20 @@ static int refuse_groups(const Op *op, Set *set)
     return refused(set, &bad, "more groups than channels");
 }
 
+/* A kernel that is one line taller, or one column wider, than the picture: (-1) / 2 + 1 is 1 in C, so a stride of 2 would give it a place. */
+static int refuse_kernel(const Op *op, Set *set)
+{
+    const int kernel = op->a.kernel;
+    if (op->kind != OP_CONV || kernel < 2) return 0;
+    const Attr bare = { .kernel = kernel, .stride = 2 };
+    Tensor x = op->x[0], y = op->y[0];
+    x.h = kernel - 1, x.w = kernel, y.h = y.w = 1;
+    Op bad = op_conv(y, x, op->w, NONE, NONE, NONE, bare);
+    if (refused(set, &bad, "a kernel taller than its input")) return -1;
+    bad.x[0].h = kernel, bad.x[0].w = kernel - 1;
+    return refused(set, &bad, "a kernel wider than its input");
+}
+
 /* A number that just may be. */
 static int meet_limits(const Op *op, Set *set)
 {
@@ -113,7 +127,7 @@ static int refuse_numbers(const Op *op, Set *set)
         bad.a.p = chances[k];
         if (refused(set, &bad, "such a p")) return -1;
     }
-    if (refuse_groups(op, set)) return -1;
+    if (refuse_groups(op, set) || refuse_kernel(op, set)) return -1;
     Op bad = *op;
     bad.a.causal = 1, bad.x[op->kind == OP_ATTN ? 1 : 2].w += FAR, bad.x[op->kind == OP_ATTN ? 2 : 3].w += FAR;
     return op->kind == OP_ATTN ? refused(set, &bad, "causal with tq and tk that differ") : 0;
