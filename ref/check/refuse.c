@@ -81,6 +81,22 @@ static int refuse_groups(const Op *op, Set *set)
     return refused(set, &bad, "more groups than channels");
 }
 
+/* What may be absent, but not in an op of that kind. */
+static int refuse_absence(const Op *op, Set *set)
+{
+    enum { V = 2, C = 7 };                              /* of op_tensor */
+    static const struct {
+        OpKind op;
+        int    kind, tensor;
+    } needed[] = { { OP_LOSS, LOSS_HUBER, C }, { OP_LOSS, LOSS_SMOOTH_L1, C }, { OP_UPDATE, UPDATE_ADAMW, V } };
+    for (size_t k = 0; k < sizeof needed / sizeof *needed; k++) {
+        Op bad = *op;
+        bad.a.kind = needed[k].kind, *op_tensor(&bad, needed[k].tensor) = NONE;
+        if (op->kind == needed[k].op && refused(set, &bad, "what this kind needs, absent,")) return -1;
+    }
+    return 0;
+}
+
 /* A kernel that is one line taller, or one column wider, than the picture: (-1) / 2 + 1 is 1 in C, so a stride of 2 would give it a place. */
 static int refuse_kernel(const Op *op, Set *set)
 {
@@ -127,7 +143,7 @@ static int refuse_numbers(const Op *op, Set *set)
         bad.a.p = chances[k];
         if (refused(set, &bad, "such a p")) return -1;
     }
-    if (refuse_groups(op, set) || refuse_kernel(op, set)) return -1;
+    if (refuse_groups(op, set) || refuse_kernel(op, set) || refuse_absence(op, set)) return -1;
     Op bad = *op;
     bad.a.causal = 1, bad.x[op->kind == OP_ATTN ? 1 : 2].w += FAR, bad.x[op->kind == OP_ATTN ? 2 : 3].w += FAR;
     return op->kind == OP_ATTN ? refused(set, &bad, "causal with tq and tk that differ") : 0;
