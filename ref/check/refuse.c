@@ -1,6 +1,7 @@
 /* refuse.c - a set refuses what it cannot mean: each case is spoiled in one place, and op_check and run must return -1 with a message that names the op. */
 #include "base/err.h"
 #include "check/layout.h"
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,7 +19,24 @@ static int refused(Set *set, const Op *op, const char *what)
     return set->run(set, op) ? 0 : err("%s was refused by op_check, yet run", what);
 }
 
-/* Every present tensor: one dimension too long or 0, of a wrong type, absent. `fixed` lists role:dimensions, with ? after a role that may be absent. */
+static int refuse_strides(const Op *op, Set *set, int k, const char *role)
+{
+    static const char *const wrong[] = { "rows nearer than they are long", "rows too far apart", "images that overlap" };
+    for (int spoil = 0; spoil < 3; spoil++) {
+        char what[64];
+        Op bad = *op;
+        Tensor *t = op_tensor(&bad, k);
+        const size_t rows = (size_t)t->h * (size_t)t->w, c = (size_t)t->c;
+        if (spoil == 0) t->ld = c - 1;
+        if (spoil == 1) t->ld = (size_t)INT_MAX + 1, t->img = rows * t->ld;
+        if (spoil == 2) t->img = (rows - 1) * t->ld + c - 1;
+        snprintf(what, sizeof what, "%s with %s", role, wrong[spoil]);
+        if ((spoil < 2 || t->n > 1) && refused(set, &bad, what)) return -1;
+    }
+    return 0;
+}
+
+/* Every present tensor: with wrong strides, a dimension too long or 0, of a wrong type, absent. `fixed`: role:dimensions, ? after a role that may be absent. */
 static int refuse_tensors(const Op *op, Set *set, const char *fixed)
 {
     static const char letters[] = "nhwc";
@@ -43,6 +61,7 @@ static int refuse_tensors(const Op *op, Set *set, const char *fixed)
             snprintf(what, sizeof what, far ? "%s with %c + %d" : "%s with %c = %d", role, letters[d], far);
             if (refused(set, &bad, what)) return -1;
         }
+        if (refuse_strides(op, set, k, role)) return -1;
         bad = *op, t->type = T_U8;
         snprintf(what, sizeof what, "%s of type u8", role);
         if (refused(set, &bad, what)) return -1;
