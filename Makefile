@@ -229,7 +229,8 @@ rules: ## what CONTRIBUTING.md says and a machine can see
 format: ## clang-format over the lines that changed since the last commit
 	git clang-format
 loc: ## lines of code by room
-	@for room in ref/* kernels/* tests golden; do printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
+	@for room in ref/* kernels/* tests bench golden; do \
+	    printf '%7d %s\n' "$$(cat $$(find $$room -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp' -o -name '*.py') /dev/null | wc -l)" "$$room"; done
 
 clip-vocab: ## CLIP's vocabulary, for models that are a single file: from a wheel of open_clip_torch (PyPI) into share/tokenizer
 	@mkdir -p build/wheel && $(PYTHON) -m pip download --quiet --no-deps --dest build/wheel open_clip_torch

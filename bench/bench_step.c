@@ -13,8 +13,8 @@
  * whatever else the machine does. A line for each: seconds (the best and the median of the runs), GFLOP/s, the most memory that the process has had.
  *
  * --serve reads lines WHAT WIDTH HEIGHT BATCH THREADS and answers each with a line: seconds, peak MB, GFLOP, trainable numbers. bench/peers asks. */
-#include "bench/nets.h"
 #include "base/err.h"
+#include "bench/nets.h"
 #include "ops/trace.h"
 #include <omp.h>
 #include <stdio.h>

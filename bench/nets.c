@@ -171,7 +171,8 @@ void nets_open(Nets *k, const char *path, const char *set, int trace, const Lora
     if (k->plain && trace) k->set = k->traced = trace_open(k->plain);
     CHECK(k->set, "%s", err_text());
     int described = !is_there(path);
-    expect((described ? checkpoint_describe(&k->model, path, k->set) : checkpoint_open(&k->model, path, k->set)) || tape_open(&k->tape, k->set, k->set->room ? 0 : (size_t)64 << 30));
+    expect(described ? checkpoint_describe(&k->model, path, k->set) : checkpoint_open(&k->model, path, k->set));
+    expect(tape_open(&k->tape, k->set, k->set->room ? 0 : (size_t)64 << 30));
     if (described) fill(&k->model.clip.weights), fill(&k->model.unet.weights), fill(&k->model.vae.weights);
 }
 
