@@ -52,18 +52,6 @@ static void test_write_and_read(void **state)
     expect_error(-1, "larger than 299999 bytes");
 }
 
-static void test_abandon(void **state)
-{
-    (void)state;
-    assert_int_equal(file_write(tmp_path("a"), "old", 3), 0);
-    FileOut *f = file_create(tmp_path("a"));
-    file_put(f, "new", 3);
-    file_abandon(f);
-    file_abandon(NULL);
-    expect_content(tmp_path("a"), "old");
-    assert_false(is_file(tmp_path("a.part")));
-}
-
 /* The disk is full, in the form of a limit on the size of files: the old file stays, nothing else does, and the message says why. */
 static void test_full_disk(void **state)
 {
@@ -217,7 +205,7 @@ static void test_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_write_and_read, tmp_open, tmp_close), cmocka_unit_test_setup_teardown(test_abandon, tmp_open, tmp_close),
+        cmocka_unit_test_setup_teardown(test_write_and_read, tmp_open, tmp_close),
         cmocka_unit_test_setup_teardown(test_full_disk, tmp_open, tmp_close),      cmocka_unit_test_setup_teardown(test_no_place, tmp_open, tmp_close),
         cmocka_unit_test_setup_teardown(test_other_writers, tmp_open, tmp_close),  cmocka_unit_test_setup_teardown(test_killed, tmp_open, tmp_close),
         cmocka_unit_test_setup_teardown(test_folders, tmp_open, tmp_close),        cmocka_unit_test(test_paths),

@@ -181,14 +181,6 @@ int file_commit(FileOut *f)
     return result;
 }
 
-void file_abandon(FileOut *f)
-{
-    if (!f) return;
-    if (is_ours(f)) unlink(f->part);
-    close(f->fd);
-    free(f);
-}
-
 int file_write(const char *path, const void *data, size_t size)
 {
     FileOut *f = file_create(path);

@@ -24,7 +24,6 @@ void     file_put(FileOut *f, const void *data, size_t size);
 /* Frees f. 0: the new file is in place and synced. -1 and err(): the target is as it was; or, where its folder cannot be synced, new, but perhaps not for
  * good. */
 int      file_commit(FileOut *f);
-void     file_abandon(FileOut *f);                      /* frees f; the target is as it was. f may be NULL */
 
 int file_write(const char *path, const void *data, size_t size);        /* all of it at once: 0, or -1 and err(): the target is as it was */
 
