@@ -56,7 +56,7 @@ static void tells_the_plan(void **state)
     has(text, "3_b             4         3        12         4         0\n");
     has(text, "7 pictures, 18 samples in an epoch\n");
     has(text, "captions of more than one line, of which the first is used: 1, as that of ");
-    has(text, "too long: 1; the end is not read of\n");
+    has(text, "too long: 1; only the beginning of these is read:\n");
     snprintf(line, sizeof line, "%s/data/2_a/001.png: ", tmp_dir);
     has(text, line);
     has(text, "16x16               3         6         2       0.0%       0.0%         0\n");

@@ -39,8 +39,8 @@ typedef struct {
  * NULL, the first problem; nothing is left to close. */
 int  concepts_open(Concepts *concepts, const char *folder, const char *endings, Problems *problems);
 
-/* What is not there, by its counts: "96x10,259x10" is two concepts, 96 pictures shown 10 times, 259 shown 10 times, each of w x h pixels, without a caption.
- * 0, or -1 and err(). */
+/* Concepts without files, for a plan: "96x10,259x10" is two of them, 96 pictures shown 10 times and 259 shown 10 times, all of w x h pixels and without
+ * captions. 0, or -1 and err(). */
 int  concepts_count(Concepts *concepts, const char *counts, int w, int h);
 void concepts_close(Concepts *concepts);
 

@@ -1,7 +1,11 @@
 #include "nn/layer.h"
 #include <string.h>
 
-int layer_is_linear(const Layer *l) { return l->geometry.kernel == 1 && l->geometry.stride == 1 && !l->geometry.pad[0] && !l->geometry.pad[2]; }
+int layer_is_linear(const Layer *l)
+{
+    const Attr *g = &l->geometry;
+    return g->kernel == 1 && g->stride == 1 && !g->pad[0] && !g->pad[1] && !g->pad[2] && !g->pad[3];
+}
 
 static double scale_of(const Adapter *a) { return a->alpha / a->rank; }
 

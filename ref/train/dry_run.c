@@ -19,7 +19,7 @@ typedef struct {
 
 /* ---- looking ---- */
 
-/* Takes what err() says as a problem where status is not 0. Running out of memory for that ends the program's patience: -1. */
+/* Where status is not 0, what err() says becomes a problem of the list, and looking goes on: 0; -1 only where there is no memory for the list. */
 static int note(Look *l, int status) { return status ? problems_take(&l->problems) : 0; }
 
 /* The heads of the large files, in whatever form they are. */
@@ -161,7 +161,7 @@ static void print_captions(FILE *out, const Look *l)
         if (tokens > most) most = tokens;
     }
     fprintf(out, "\ncaptions     %.1f tokens on average, %d at most; the text encoder reads %d\n", sum / c->pictures, most, tok->length - 2);
-    if (over) fprintf(out, "             too long: %d; the end is not read of\n", over);
+    if (over) fprintf(out, "             too long: %d; only the beginning of these is read:\n", over);
     for (int i = 0; i < c->pictures; i++) {
         int cut = beyond(tok, c->picture[i].caption, &tokens);
         if (cut) fprintf(out, "             %s: %d of %d tokens\n", c->picture[i].path, cut, tokens);

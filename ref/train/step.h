@@ -29,6 +29,6 @@ typedef struct {
 size_t step_arena(const StepCost *cost);                /* bytes of the tape's memory: the bottom at its highest and the top at its highest */
 size_t step_memory(const StepCost *cost);               /* bytes of the set's memory that a run touches, all in all */
 
-/* model: a folder or a built-in model; like: the set that will run; n latents of h x w. 0, or -1 and err(). */
+/* *cost = what training on n latents of h x w takes on the set `like`. Of the model, a folder, file or built-in, only shapes are read. 0, or -1 and err(). */
 int step_cost(StepCost *cost, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
 #endif
