@@ -170,7 +170,7 @@ int main(int argc, char **argv)
     e.wrap.set.run = run;
     Set *set = &e.wrap.set;
     expect(checkpoint_describe(&model, "sd15", set) || lora_attach(&lora, &model, &rules) || tape_open(&tape, set, (size_t)1 << 46));
-    StepBatch b = { .n = n, .h = h / 8, .w = w / 8, .c = model.unet.config.in, .tokens = TOKENS };
+    StepBatch b = { .n = n, .h = h / 8, .w = w / 8, .c = model.unet.config.in, .tokens = TOKENS, .chunks = 1 };
     expect(params_clear(&lora.params) || step_pass(&tape, &model, &lora, &b, TAPE_TRAIN, 1, loss) || params_update(&lora.params, &update));
     printf("SD 1.5, %dx%d, batch %d, LoRA of rank %d on UNet and text encoder, nothing computed again; RTX 2080, estimated\n", w, h, n, rank);
     print(&e);

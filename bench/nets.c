@@ -74,7 +74,7 @@ static void batch_of(Nets *k, const Job *job)
     free(states);
     batch_close(&k->batch);
     k->shape = *job;
-    k->batch = (StepBatch){ n, h, w, c->in, TOKENS, ids, text, random_numbers(count, 1), random_numbers(count, 2), sines, weight };
+    k->batch = (StepBatch){ n, h, w, c->in, TOKENS, 1, ids, text, random_numbers(count, 1), random_numbers(count, 2), sines, weight };
 }
 
 /* ---- what is timed ---- */

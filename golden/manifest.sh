@@ -9,6 +9,7 @@ made() { # command, what it made
     find "$@" -type f ! -name '*.py' ! -name '*.pyc' ! -name '*.sh' ! -name '*.c' | sort | xargs sha256sum
 }
 made "python golden/bad.py" bad
+made "python golden/captions.py" captions.safetensors
 made "python golden/clip_skip.py" clip_skip.safetensors
 made "python golden/embeddings.py" embeddings
 made "python golden/events.py" events.tfevents

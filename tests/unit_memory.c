@@ -63,7 +63,7 @@ static void test_training(void **state)
     StepCost        cost;
     (void)state;
     ModelSource source = { .path = "sd15" };
-    if (step_cost(&cost, &source, set_open("ref"), &rules, 1, 768 / FACTOR, 512 / FACTOR, TOKENS, TAPE_CHECKPOINT)) fail_msg("%s", err_text());
+    if (step_cost(&cost, &source, set_open("ref"), &rules, 1, 768 / FACTOR, 512 / FACTOR, TOKENS, 1, TAPE_CHECKPOINT)) fail_msg("%s", err_text());
     printf("# training at 512x768, rank 32: %.2f GB\n", (double)step_memory(&cost) / 1e9);
     assert_true(step_memory(&cost) > 2.1e9 && step_memory(&cost) < 4.7e9);
 }

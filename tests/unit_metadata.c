@@ -139,7 +139,7 @@ static void test_keys(void **state)
     check_keys("--network_dim 4 --network_alpha 2 --conv_dim 2 --learning_rate 1e-5 --unet_lr 0.001 --train_batch_size 2 --gradient_accumulation_steps 2"
                " --lr_scheduler cosine --lr_warmup_steps 5% --min_snr_gamma 5 --weight_decay 0.1 --max_train_epochs 2 --shuffle_caption --keep_tokens 1"
                " --metadata_author me --metadata_usage thing --output_name n --clip_skip 2 --noise_offset 0.05"
-               " --noise_offset_random_strength --adaptive_noise_scale -0.1",
+               " --noise_offset_random_strength --adaptive_noise_scale -0.1 --max_token_length 225",
                (const SafetensorsPair[]){
                    { "ss_session_id", "42" }, { "ss_training_started_at", "1700000000.0" }, { "ss_training_finished_at", "1700000000.0" },
                    { "ss_output_name", "n" }, { "ss_training_comment", "None" }, { "ss_seed", "42" }, { "ss_sd_model_name", "model" },
@@ -157,12 +157,12 @@ static void test_keys(void **state)
                    { "ss_steps", "0" }, { "ss_epoch", "0" }, { "modelspec.sai_model_spec", "1.0.1" }, { "modelspec.architecture", "stable-diffusion-v1/lora" },
                    { "modelspec.title", "n" }, { "modelspec.author", "me" }, { "modelspec.usage_hint", "thing" }, { "modelspec.license", NULL },
                    { "modelspec.resolution", "16x16" }, { "modelspec.date", "2023-11-14T22:13:20" }, { "modelspec.prediction_type", "epsilon" },
-                   { "modelspec.timestep_range", "0,1000" }, { "ss_clip_skip", "2" }, { "modelspec.encoder_layer", "2" },
+                   { "modelspec.timestep_range", "0,1000" }, { "ss_max_token_length", "225" }, { "ss_clip_skip", "2" }, { "modelspec.encoder_layer", "2" },
                    { "ss_noise_offset", "0.05" }, { "ss_noise_offset_random_strength", "True" }, { "ss_adaptive_noise_scale", "-0.1" }, { 0 } });
     check_keys("--network_dim 4 --enable_bucket --metadata_title T --training_comment well --v_parameterization",
                (const SafetensorsPair[]){
                    { "ss_network_alpha", "1" }, { "ss_network_args", NULL }, { "ss_lr_warmup_steps", "0" }, { "ss_optimizer", "torch.optim.adamw.AdamW" },
-                   { "ss_clip_skip", "None" }, { "modelspec.encoder_layer", NULL }, { "ss_noise_offset", "None" },
+                   { "ss_clip_skip", "None" }, { "ss_max_token_length", "None" }, { "modelspec.encoder_layer", NULL }, { "ss_noise_offset", "None" },
                    { "ss_noise_offset_random_strength", "False" }, { "ss_adaptive_noise_scale", "None" },
                    { "ss_min_snr_gamma", "None" }, { "ss_training_comment", "well" }, { "ss_enable_bucket", "True" }, { "ss_min_bucket_reso", "8" },
                    { "ss_max_bucket_reso", "32" }, { "modelspec.title", "T" }, { "modelspec.prediction_type", "v" },

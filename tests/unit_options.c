@@ -221,6 +221,7 @@ static void test_foreign(void **state)
                                    "--multires_noise_iterations|0|--noise_offset|0.0|--save_model_as|safetensors|"
                                    "--max_token_length=225|--optimizer_type|adamw8bit|--network_dim|8");
     assert_int_equal(c.optimizer_type, OPTIMIZER_ADAMW), assert_int_equal(c.network_dim, 8), assert_int_equal(train_config_source(&c).clip_skip, 2);
+    assert_int_equal(train_config_chunks(&c), 3);
     c = train_of(TRAIN "--lr_scheduler|cosine_with_restarts|--lr_scheduler_num_cycles|3");
     assert_int_equal(c.lr_scheduler, LR_COSINE_WITH_RESTARTS), assert_int_equal(c.lr_scheduler_num_cycles, 3);
 

@@ -111,7 +111,7 @@ static void counts_stand_for_pictures(void **state)
 
 static double work(TapeMode mode, int n, const LoraRules *rules, StepCost *cost)
 {
-    assert_int_equal(step_cost(cost, &(ModelSource){ .path = "golden/tiny-sd" }, set_open("ref"), rules, n, 12, 8, 77, mode), 0);
+    assert_int_equal(step_cost(cost, &(ModelSource){ .path = "golden/tiny-sd" }, set_open("ref"), rules, n, 12, 8, 77, 1, mode), 0);
     return cost->forward + cost->backward;
 }
 

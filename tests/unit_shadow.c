@@ -88,7 +88,7 @@ static int step(Pipeline *p, Lora *lora)
     for (int k = 0; k < N * H * W * C; k++) x[k] = rng_normal(&rng), target[k] = rng_normal(&rng);
     unet_time(&p->model.unet.config, 400, sines);
     assert_true(length <= MOST && p->model.unet.config.channels[0] <= MOST && tokenizer_pad(&p->tokenizer, "thing, red", ids) >= 0);
-    StepBatch b = { N, H, W, C, length, ids, NULL, x, target, sines, weight };
+    StepBatch b = { N, H, W, C, length, 1, ids, NULL, x, target, sines, weight };
     return params_clear(&lora->params) || step_pass(&p->tape, &p->model, lora, &b, TAPE_TRAIN, 1, loss) || params_update(&lora->params, &update) ? -1 : 0;
 }
 

@@ -204,6 +204,7 @@ static void another_run_is_refused(void **state)
         { "--v_parameterization", "prediction" },
         { "--shuffle_caption", "shuffle_caption" },
         { "--keep_tokens 1", "keep_tokens" },
+        { "--max_token_length 150", "max_token_length" },
         { "--caption_dropout_rate 0.1", "caption_dropout_rate" },
         { "--caption_tag_dropout_rate 0.1", "caption_tag_dropout_rate" },
         { "--caption_extension .none", "pictures" },

@@ -11,7 +11,8 @@
 #include <string.h>
 
 static ModelSource model = { .path = "golden/tiny-sd" };
-enum { N = 2, H = 24, W = 16, C = 4 };
+static int         chunks = 1;                          /* of a caption */
+enum { N = 2, H = 24, W = 16, C = 4, MOST = 3 };
 
 /* One step on ref in the given mode: gradients (malloc'd), their number, and what the arena took. */
 static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepCost *took)
@@ -19,22 +20,23 @@ static double *run(TapeMode mode, const LoraRules *rules, size_t *count, StepCos
     Pipeline p;
     Lora     lora;
     double   x[N * H * W * C], target[N * H * W * C], weight[N] = { 1, 0.5 }, loss[N], sines[N * 64];
-    int32_t  ids[N * 77];
+    int32_t  ids[N * MOST * 77];
+    int      one = 77 * chunks;
     assert_int_equal(pipeline_open(&p, &model, "ref"), 0);
     assert_int_equal(lora_attach(&lora, &p.model, rules) || lora_init(&lora, 7) || params_clear(&lora.params), 0);
     Rng rng = rng_open(1, RNG_TEST, 0, 0);
     for (int k = 0; k < N * H * W * C; k++) x[k] = rng_normal(&rng), target[k] = rng_normal(&rng);
     for (int j = 0; j < N; j++) {
         unet_time(&p.model.unet.config, 400 * j + 7, sines + j * p.model.unet.config.channels[0]);
-        assert_true(tokenizer_pad(&p.tokenizer, "mochi, face", ids + 77 * j) >= 0);
+        assert_true(tokenizer_pad_chunks(&p.tokenizer, "mochi, face", ids + one * j, chunks) >= 0);
     }
-    StepBatch b = { N, H, W, C, 77, ids, NULL, x, target, sines, weight };
+    StepBatch b = { N, H, W, C, 77, chunks, ids, NULL, x, target, sines, weight };
     float    *text = NULL;
     if (!rules->text) {                                 /* a frozen text encoder: its states come from outside */
         TextStates s;
-        assert_int_equal(text_states_open(&s, &p), 0);
+        assert_int_equal(text_states_open(&s, &p, chunks), 0);
         assert_non_null(text = malloc(N * s.bytes));
-        for (int j = 0; j < 3 * N; j++) assert_int_equal(text_states_get((char *)text + (size_t)(j % N) * s.bytes, &s, ids + 77 * (j % N)), 0);
+        for (int j = 0; j < 3 * N; j++) assert_int_equal(text_states_get((char *)text + (size_t)(j % N) * s.bytes, &s, ids + one * (j % N)), 0);
         assert_int_equal(s.count, 1);                   /* one caption */
         text_states_close(&s);
         b.text = text;
@@ -58,7 +60,7 @@ static void check_mode(TapeMode mode, const LoraRules *rules)
     StepCost took, planned;
     size_t     count;
     free(run(mode, rules, &count, &took));
-    assert_int_equal(step_cost(&planned, &model, set_open("ref"), rules, N, H, W, 77, mode), 0);
+    assert_int_equal(step_cost(&planned, &model, set_open("ref"), rules, N, H, W, 77, chunks, mode), 0);
     assert_int_equal(planned.activations + planned.scratch, took.activations);
     assert_int_equal(planned.gradients, took.gradients);
     assert_int_equal(planned.trainable, 4 * count * sizeof(float));
@@ -78,6 +80,8 @@ static void test_memory(void **state)
     check_mode(TAPE_TRAIN, &all);
     check_mode(TAPE_CHECKPOINT, &unet_only);
     model.clip_skip = 0;
+    for (chunks = 2; chunks <= MOST; chunks++) check_mode(TAPE_TRAIN, &all), check_mode(TAPE_CHECKPOINT, &unet_only);
+    chunks = 1;
 }
 
 static void test_checkpointing(void **state)

@@ -1,5 +1,6 @@
 /* CLIP's tokenizer against transformers' (golden/tokenizer.py), and what happens to broken folders. */
 #include "base/err.h"
+#include "io/safetensors.h"
 #include "text/tokenizer.h"
 #include "tmp.h"
 #include <cjson/cJSON.h>
@@ -130,6 +131,38 @@ static void test_padded(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Against kohya's way with transformers' ids (golden/captions.py): captions that end within a chunk, at its end, behind the last. */
+static void test_chunks(void **state)
+{
+    static const int words[] = { 0, 1, 74, 75, 76, 150, 151, 400 };
+    enum { CAPTIONS = sizeof words / sizeof *words, MOST = 3 };
+    static const char *const word[] = { "the ", "cat ", "dog " };
+    Tokenizer    tok;
+    Safetensors *file = safetensors_open("golden/captions.safetensors");
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(tokenizer_open(&tok, "golden/parity/a/model/tokenizer"), 0);
+    for (int pass = 0; pass < 2; pass++, tok.pad = 0)
+        for (int k = 1; k <= MOST; k++) {
+            char    key[32], text[400 * 4 + 1];
+            int32_t want[CAPTIONS * MOST * 77], ids[MOST * 77 + 1] = { 0 };
+            snprintf(key, sizeof key, "ids.%d.%d", tok.pad, k);
+            const SafetensorsEntry *e = safetensors_find(file, key);
+            assert_true(e && e->count == (size_t)(CAPTIONS * k * 77));
+            assert_int_equal(safetensors_read(file, e, T_I32, want), 0);
+            for (int i = 0; i < CAPTIONS; i++) {
+                *text = 0;
+                for (int w = 0; w < words[i]; w++) strcat(text, word[w % 3]);
+                ids[k * 77] = -7;
+                assert_int_equal(tokenizer_pad_chunks(&tok, text, ids, k), words[i] > 75 * k ? words[i] - 75 * k : 0);
+                assert_memory_equal(ids, want + i * k * 77, (size_t)(k * 77) * sizeof *ids);
+                assert_int_equal(ids[k * 77], -7);
+            }
+        }
+    tokenizer_close(&tok);
+    safetensors_close(file);
+}
+
 /* Only the first max are stored, the count is of all. */
 static void test_count(void **state)
 {
@@ -193,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_texts, tmp_open, tmp_close),
         cmocka_unit_test_setup_teardown(test_broken_utf8, tmp_open, tmp_close),
         cmocka_unit_test_setup_teardown(test_padded, tmp_open, tmp_close),
+        cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_count),
         cmocka_unit_test_setup_teardown(test_broken_folders, tmp_open, tmp_close),
     };

@@ -311,6 +311,25 @@ static void clip_skip_reads_another_layer(void **state)
     if (!(fabs(two - one) > 1e-6 * two)) fail_msg("loss %.17g, of the last layer %.17g", two, one);
 }
 
+/* A caption of 100 tokens in two chunks: the same states whether they are kept or computed in each step, and others than those of its first 75. */
+static void long_captions_are_read_in_chunks(void **state)
+{
+    (void)state;
+    char caption[512] = "";
+    for (int k = 0; k < 100; k++) strcat(caption, k % 2 ? "cat " : "dog ");
+    for (int k = 0; k < 2; k++) {
+        char name[32];
+        job_picture("long/1_a", k, 16, 16);
+        snprintf(name, sizeof name, "long/1_a/%03d.txt", k);
+        assert_int_equal(file_write(tmp_path(name), caption, strlen(caption) - (k ? 0 : 4)), 0);
+    }
+#define LONG "--set ref64 --train_data_dir @/long --train_batch_size 2 "
+    double one = first_report(LONG).loss, two = first_report(LONG "--max_token_length 150").loss, three = first_report(LONG "--max_token_length 225").loss;
+    double kept = first_report(LONG "--max_token_length 150 --network_train_unet_only").loss, bound = 1e4 * 0x1p-53;
+    assert_true(one > 0 && one != two && two != three);
+    if (!(fabs(two - kept) <= bound * two)) fail_msg("loss %.17g, of states that were kept %.17g", two, kept);
+}
+
 /* ---- numbers that are not finite ---- */
 
 /* The next step is refused, its number named, and nothing moves. */
@@ -410,6 +429,7 @@ int main(void)
         cmocka_unit_test(bits_depend_on_the_seed_alone),
         cmocka_unit_test(draws_do_not_depend_on_what_is_trained),
         cmocka_unit_test(clip_skip_reads_another_layer),
+        cmocka_unit_test(long_captions_are_read_in_chunks),
         cmocka_unit_test(a_weight_that_is_not_finite_stops_the_run),
         cmocka_unit_test(a_rate_too_high_stops_the_run),
         cmocka_unit_test(refusals),

@@ -51,8 +51,6 @@ const Foreign training_elsewhere[] = {
     STOP("random_crop", 0, "pictures are cropped at the center; with --enable_bucket hardly anything is cut off"),
     OFF("face_crop_aug_range", "none"), STOP("face_crop_aug_range", 1, "crop the faces beforehand and put them beside the pictures"),
     STOP("masked_loss", 0, LOSS), STOP("alpha_mask", 0, LOSS),
-    OFF("max_token_length", "75"),
-    PASS("max_token_length", 1, "of a caption 75 tokens are read; --dry_run names those that are longer"),
     STOP("weighted_captions", 0, "captions are taken as they stand; take the weights out of them"),
     OFF("caption_separator", ","), STOP("caption_separator", 1, "tags are parted by commas"),
     STOP("keep_tokens_separator", 1, "give the number of tags that stay in front: --keep_tokens"),

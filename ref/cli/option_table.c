@@ -44,6 +44,7 @@ static const Choice schedulers[] = {
     { "constant", LR_CONSTANT }, { "constant_with_warmup", LR_CONSTANT_WITH_WARMUP }, { "linear", LR_LINEAR }, { "cosine", LR_COSINE },
     { "cosine_with_restarts", LR_COSINE_WITH_RESTARTS }, { 0 }
 };
+static const Choice token_lengths[] = { { "75", 75 }, { "150", 150 }, { "225", 225 }, { 0 } };
 static const Choice optimizers[] = { { "AdamW", OPTIMIZER_ADAMW }, { 0 } };
 static const Choice precisions[] = { { "float", T_F32 }, { "fp16", T_F16 }, { "bf16", T_BF16 }, { 0 } };
 static const Choice network_keys[] = { { "conv_dim", 0 }, { "conv_alpha", 0 }, { 0 } };
@@ -79,6 +80,9 @@ static const Option train_options[] = {
       .more = "For captions of tags with commas between them. It teaches each tag for itself: without it the first words of captions learn the most. "
               "Give --keep_tokens 1 with it, so that the word that calls your subject stays in front." },
     { AT(keep_tokens), .kind = OPT_INT, .value = "0", .low = 0, .high = 255, .help = "Tags at the front that are neither shuffled nor dropped" },
+    { AT(max_token_length), .kind = OPT_CHOICE, .value = "75", .choices = token_lengths, .help = "Tokens that are read of a caption",
+      .more = "The text encoder reads 75 at a time. More are read in chunks, as kohya's scripts do it, and the UNet sees them all; a step takes longer. "
+              "--dry_run tells which captions are too long." },
     { AT(caption_dropout_rate), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1, .help = "Share of pictures shown without a caption",
       .more = "0.05 to 0.1 keeps the model able to draw with no prompt, on which classifier-free guidance (--cfg_scale) builds." },
     { AT(caption_tag_dropout_rate), .kind = OPT_REAL, .value = "0", .low = 0, .high = 1, .help = "Share of tags left out, each for itself",

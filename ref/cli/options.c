@@ -355,7 +355,7 @@ static int take_setting(Parse *p, const TomlEntry *entry)
     const Option    *nearest, *option = find(p->command, entry->key, strlen(entry->key), &nearest, &(int){ 0 });
     const TomlValue *v = &entry->value;
     if (!option) return take_foreign_setting(p, entry->key, v);
-    bool text = option->kind == OPT_TEXT || option->kind == OPT_CHOICE || option->kind == OPT_LIST || option->kind == OPT_PAIRS;
+    bool text = option->kind == OPT_TEXT || option->kind == OPT_LIST || option->kind == OPT_PAIRS || (option->kind == OPT_CHOICE && v->kind == TOML_BOOL);
     if (option->kind == OPT_SETTINGS) return err("--%s: a settings file names no other one", option->name);
     if (v->kind == TOML_ARRAY) return take_array(p, option, v);
     if (option->kind == OPT_FLAG && v->kind != TOML_BOOL) return err("--%s: true or false was expected, not \"%s\" (%s)", option->name, v->text, option->help);

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int text_states_open(TextStates *s, Pipeline *p)
+int text_states_open(TextStates *s, Pipeline *p, int chunks)
 {
-    size_t bytes = (size_t)p->tokenizer.length * (size_t)p->model.clip.config.width * type_size(p->set->act), most = TEXT_STATES_MEMORY / bytes + 1;
-    *s = (TextStates){ .pipeline = p, .most = most < 1 << 16 ? (int)most : 1 << 16, .bytes = bytes };
+    size_t bytes = (size_t)chunk_tokens(p->tokenizer.length, chunks) * (size_t)p->model.clip.config.width * type_size(p->set->act);
+    size_t most = TEXT_STATES_MEMORY / bytes + 1;
+    *s = (TextStates){ .pipeline = p, .chunks = chunks, .most = most < 1 << 16 ? (int)most : 1 << 16, .bytes = bytes };
     s->room = 2 * s->most;
     s->state = calloc((size_t)s->room, sizeof *s->state);
     return s->state ? 0 : err("out of memory for %d text states", s->most);
@@ -32,7 +33,7 @@ void text_states_close(TextStates *s)
 /* The place of these ids, or the empty one where they belong. Hash: FNV-1a (Fowler, Noll & Vo). */
 static TextState *place_of(TextStates *s, const int32_t *ids)
 {
-    int      length = s->pipeline->tokenizer.length;
+    int      length = s->chunks * s->pipeline->tokenizer.length;
     uint64_t hash = 14695981039346656037u;
     for (int i = 0; i < length; i++) hash = (hash ^ (uint32_t)ids[i]) * 1099511628211u;
     for (size_t at = hash % (size_t)s->room;; at = (at + 1) % (size_t)s->room) {
@@ -45,7 +46,7 @@ static int encode(void *to, TextStates *s, const int32_t *ids)
 {
     Pipeline *p = s->pipeline;
     tape_reset(&p->tape, TAPE_INFER);
-    Var *text = pipeline_text(p, ids, 1);
+    Var *text = nn_chunks(&p->tape, pipeline_text(p, ids, s->chunks), s->chunks);
     if (tape_status(&p->tape) || p->set->download(p->set, tensor_of(to, p->set->act, 1, 1, text->t.w, text->t.c), text->t)) return -1;
     return p->set->sync(p->set);
 }
@@ -56,7 +57,7 @@ int text_states_get(void *to, TextStates *s, const int32_t *ids)
     if (t->ids) return memcpy(to, t->states, s->bytes), 0;
     if (encode(to, s, ids)) return -1;
     if (s->count == s->most) forget(s), t = place_of(s, ids);
-    size_t   length = (size_t)s->pipeline->tokenizer.length * sizeof *ids;
+    size_t   length = (size_t)(s->chunks * s->pipeline->tokenizer.length) * sizeof *ids;
     int32_t *key = malloc(length);
     void    *states = malloc(s->bytes);
     if (!key || !states) return free(key), free(states), err("out of memory for a text state");

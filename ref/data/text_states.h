@@ -13,13 +13,14 @@ typedef struct {
 typedef struct {
     Pipeline  *pipeline;
     TextState *state;                                   /* hash table with open places */
+    int        chunks;                                  /* of a caption: nn_chunks */
     int        room, count, most;                       /* most: all are forgotten when so many are kept */
     size_t     bytes;                                   /* of one */
 } TextStates;
 
 enum { TEXT_STATES_MEMORY = 256 << 20 };
 
-int  text_states_open(TextStates *s, Pipeline *p);      /* 0, or -1 and err() */
+int  text_states_open(TextStates *s, Pipeline *p, int chunks);      /* 0, or -1 and err() */
 void text_states_close(TextStates *s);
 
 /* to (tokens,width), type act = the states of the padded ids. Uses the pipeline's tape. 0, or -1 and err(). */

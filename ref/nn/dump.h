@@ -7,6 +7,7 @@
  * A step of training, DIR/step-00000001.safetensors. With --gradient_accumulation_steps the names of batch k begin with batch.{k}.
  *   in.ids (n,T)  in.t (n)  in.latents  in.noise (n,4,h,w)             what was drawn; latents are as the U-Net sees them (scaled)
  *   text.layer.{i}  text.hidden (n,T,C)                                output of layer i, where the text encoder is trained; states after the final norm
+ *   text.states (n,k(T-2)+2,C)                                         of captions in k chunks: as one row; in.ids are (n,kT), the two above (nk,T,C)
  *   train.noisy  train.target (n,4,h,w)  train.weight (n)              what goes in, what shall come out, what it counts
  *   time.emb (n,C)  unet.conv_in  unet.down_blocks.{i}  unet.mid_block  unet.up_blocks.{i}  unet.out
  *   train.loss_each (n)  train.loss ()                                 weight * mean square error of each image; their mean over the step's batches

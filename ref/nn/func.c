@@ -102,6 +102,46 @@ Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor extra, Tensor positi
     return y;
 }
 
+/* ---- chunks of text ---- */
+
+/* Chunk i of k: what is kept of it, x (n k,1,t,c), and where that stands in the row, y. The first keeps its BOS, the last its EOS. */
+static void chunk_views(Tensor *y, Tensor *x, int i, int k)
+{
+    int    from = i > 0, count = x->w - from - (i < k - 1), to = from + i * (x->w - 2);
+    size_t image = x->img;
+    *x = tensor_of(tensor_at(*x, (size_t)i * image + (size_t)from * x->ld), x->type, x->n / k, 1, count, x->c), x->img = (size_t)k * image;
+    size_t row = y->img;
+    *y = tensor_of(tensor_at(*y, (size_t)to * y->ld), y->type, y->n, 1, count, y->c), y->img = row;
+}
+
+/* What is left out has no gradient. */
+static void chunks_back(Tape *t, Node *node)
+{
+    int    acc, k = node->x[0]->t.n / node->y->t.n;
+    Tensor dy = tape_dy(node->y), dx = tape_grad(t, node->x[0], &acc);
+    if (!acc) tape_run(t, op_fill(dx, 0));
+    for (int i = 0; i < k; i++) {
+        Tensor row = dy, chunk = dx;
+        chunk_views(&row, &chunk, i, k);
+        tape_run(t, op_copy(chunk, row, 1, acc));
+    }
+}
+
+Var *nn_chunks(Tape *t, Var *x, int k)
+{
+    CHECK(x->t.h == 1 && x->t.n % k == 0, "%d rows of text in chunks of %d", x->t.n, k);
+    if (k == 1) return x;
+    Var *y = tape_new(t, t->set->act, x->t.n / k, 1, chunk_tokens(x->t.w, k), x->t.c);
+    y->wide = x->wide;
+    for (int i = 0; i < k; i++) {
+        Tensor row = y->t, chunk = x->t;
+        chunk_views(&row, &chunk, i, k);
+        tape_run(t, op_copy(row, chunk, 1, 0));
+    }
+    tape_record(t, chunks_back, y, &x, 1, 0);
+    return y;
+}
+
 /* ---- loss ---- */
 
 Var *nn_loss(Tape *t, Var *pred, const Var *target, const Var *weight, Tensor ctl, Loss kind, double share)

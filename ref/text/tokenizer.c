@@ -244,15 +244,24 @@ int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int m
     return e.count;
 }
 
-int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids)
+/* The tokens begin behind 2 chunks places, so that each chunk, from the first on, moves to the front and over none that has yet to move. */
+int tokenizer_pad_chunks(const Tokenizer *tok, const char *text, int32_t *ids, int chunks)
 {
-    int room = tok->length - 2, count = tokenizer_encode(tok, text, ids + 1, room);
+    int      each = tok->length - 2, room = chunks * each;
+    int32_t *from = ids + 2 * chunks;
+    int      count = tokenizer_encode(tok, text, from, room), left = count < room ? count : room;
     if (count < 0) return -1;
-    int kept = count < room ? count : room;
-    ids[0] = tok->bos, ids[kept + 1] = tok->eos;
-    for (int i = kept + 2; i < tok->length; i++) ids[i] = tok->pad;
-    return count - kept;
+    for (int k = 0; k < chunks; k++, ids += tok->length, from += each) {
+        int own = left < each ? left : each;
+        memmove(ids + 1, from, (size_t)own * sizeof *ids);
+        ids[0] = tok->bos, ids[own + 1] = tok->eos;
+        for (int i = own + 2; i < tok->length; i++) ids[i] = tok->pad;
+        left -= own;
+    }
+    return count < room ? 0 : count - room;
 }
+
+int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids) { return tokenizer_pad_chunks(tok, text, ids, 1); }
 
 /* What tokenizer_learn does, of a word that is found by `pieces` ids; 0: by its text. */
 static int learn(Tokenizer *tok, const char *word, int id, int count, const int32_t *piece, int pieces)

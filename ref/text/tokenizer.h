@@ -25,6 +25,9 @@ int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int m
 /* ids[0..tok->length) = BOS, as many tokens as fit, EOS, padding. Returns how many tokens were cut off: 0 when all fit. -1 and err(): no memory. */
 int tokenizer_pad(const Tokenizer *tok, const char *text, int32_t *ids);
 
+/* The same in chunks, each of tok->length ids with BOS, EOS and padding of its own: a text goes on in the next where one is full, as kohya's scripts cut it. */
+int tokenizer_pad_chunks(const Tokenizer *tok, const char *text, int32_t *ids, int chunks);
+
 /* From now on the word stands for the ids [id, id + count), in any case and wherever it is not part of a longer run of letters and digits: "<s1>" also in
  * "a<s1><s2>", "cat" not in "cats". Of words that begin at one place the longest counts. 0; 1: it has a meaning already, which it keeps; -1 and err(). */
 int tokenizer_learn(Tokenizer *tok, const char *word, int id, int count);

@@ -55,6 +55,8 @@ int train_config_check(TrainConfig *config)
     return 0;
 }
 
+int train_config_chunks(const TrainConfig *config) { return config->max_token_length / 75; }
+
 int train_config_warmup(const TrainConfig *config, int steps)
 {
     double warmup = config->lr_warmup_steps;

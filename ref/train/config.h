@@ -40,6 +40,7 @@ typedef struct {
     const char *caption_extension;                      /* NULL: .txt, then .caption */
     bool        shuffle_caption;
     int         keep_tokens;                            /* tags at the front that are neither shuffled nor dropped */
+    int         max_token_length;                       /* 75, 150 or 225: what is read of a caption, in chunks of 75 */
     double      caption_dropout_rate, caption_tag_dropout_rate;         /* 0..1, a picture; a tag */
     int         alpha_background;                       /* the colour behind what is transparent, 0xRRGGBB */
     bool        flip_aug;                               /* each picture mirrored half of the time */
@@ -112,6 +113,9 @@ int train_config_check(TrainConfig *config);
 
 /* Where its model comes from. */
 ModelSource train_config_source(const TrainConfig *config);
+
+/* In how many chunks a caption is read (nn/func.h). */
+int train_config_chunks(const TrainConfig *config);
 
 /* Steps of warm-up in a run of `steps` steps. */
 int train_config_warmup(const TrainConfig *config, int steps);

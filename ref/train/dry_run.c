@@ -142,11 +142,11 @@ static void look_close(Look *l)
 
 /* ---- telling ---- */
 
-/* Tokens of a caption beyond what the text encoder reads; *tokens: all of them. */
-static int beyond(const Tokenizer *tok, const char *caption, int *tokens)
+/* Tokens of a caption beyond those that are read; *tokens: all of them. */
+static int beyond(const Tokenizer *tok, int room, const char *caption, int *tokens)
 {
     *tokens = tokenizer_encode(tok, caption, NULL, 0);
-    return *tokens > tok->length - 2 ? *tokens - (tok->length - 2) : 0;
+    return *tokens > room ? *tokens - room : 0;
 }
 
 static void print_captions(FILE *out, const Look *l)
@@ -154,18 +154,19 @@ static void print_captions(FILE *out, const Look *l)
     const Tokenizer *tok = &l->trainer.pipeline.tokenizer;
     const Concepts  *c = &l->trainer.concepts;
     double           sum = 0;
-    int              most = 0, over = 0, tokens;
+    int              most = 0, over = 0, tokens, room = train_config_chunks(l->trainer.config) * (tok->length - 2);
     for (int i = 0; i < c->pictures; i++) {
-        over += beyond(tok, c->picture[i].caption, &tokens) > 0;
+        over += beyond(tok, room, c->picture[i].caption, &tokens) > 0;
         sum += tokens;
         if (tokens > most) most = tokens;
     }
-    fprintf(out, "\ncaptions     %.1f tokens on average, %d at most; the text encoder reads %d\n", sum / c->pictures, most, tok->length - 2);
+    fprintf(out, "\ncaptions     %.1f tokens on average, %d at most; the text encoder reads %d\n", sum / c->pictures, most, room);
     if (over) fprintf(out, "             too long: %d; only the beginning of these is read:\n", over);
     for (int i = 0; i < c->pictures; i++) {
-        int cut = beyond(tok, c->picture[i].caption, &tokens);
+        int cut = beyond(tok, room, c->picture[i].caption, &tokens);
         if (cut) fprintf(out, "             %s: %d of %d tokens\n", c->picture[i].path, cut, tokens);
     }
+    if (over && l->trainer.config->max_token_length < 225) fprintf(out, "             more is read with --max_token_length 150 or 225\n");
 }
 
 /* The picture that loses most, and every one that is shown larger than it is, while there are few. */

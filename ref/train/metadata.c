@@ -211,8 +211,8 @@ static void put_constants(Metadata *m)
 {
     static const SafetensorsPair pair[] = {
         { "ss_mixed_precision", "no" },    { "ss_full_fp16", "False" },     { "ss_cache_latents", "True" },    { "ss_color_aug", "False" },
-        { "ss_max_token_length", "None" }, { "ss_loss_type", "l2" },        { "ss_random_crop", "False" },     { "ss_zero_terminal_snr", "False" },
-        { "ss_network_dropout", "None" },  { "ss_num_reg_images", "0" },    { "ss_reg_dataset_dirs", "{}" },
+        { "ss_network_dropout", "None" },  { "ss_loss_type", "l2" },        { "ss_random_crop", "False" },     { "ss_zero_terminal_snr", "False" },
+        { "ss_num_reg_images", "0" },      { "ss_reg_dataset_dirs", "{}" },
     };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) put(m, pair[i].key, "%s", pair[i].value);
 }
@@ -267,6 +267,8 @@ static void put_pictures(Metadata *m, const Trainer *t)
     put(m, "ss_num_train_images", "%d", concepts_samples(&t->concepts));
     put(m, "ss_resolution", "(%d, %d)", t->w, t->h);
     put(m, "ss_shuffle_caption", "%s", python_bool(c->shuffle_caption));
+    if (c->max_token_length > 75) put(m, "ss_max_token_length", "%d", c->max_token_length);
+    else put(m, "ss_max_token_length", "None");
     put(m, "ss_keep_tokens", "%d", c->keep_tokens);
     put(m, "ss_flip_aug", "%s", python_bool(c->flip_aug));
     put(m, "ss_enable_bucket", "%s", python_bool(c->enable_bucket));

@@ -112,7 +112,8 @@ size_t plan_host_memory(const Trainer *t)
     }
     size_t batch = 4 * most * (size_t)c->train_batch_size * sizeof(double), texts = 0;
     if (c->network_train_unet_only) {
-        size_t one = (size_t)t->pipeline.tokenizer.length * (size_t)t->pipeline.model.clip.config.width * type_size(t->pipeline.set->act);
+        size_t tokens = (size_t)chunk_tokens(t->pipeline.tokenizer.length, train_config_chunks(c));
+        size_t one = tokens * (size_t)t->pipeline.model.clip.config.width * type_size(t->pipeline.set->act);
         size_t count = (size_t)t->concepts.pictures + 1;
         if (c->shuffle_caption || c->caption_tag_dropout_rate > 0) count = (size_t)t->steps * (size_t)c->train_batch_size;
         texts = count < TEXT_STATES_MEMORY / one ? count * one : TEXT_STATES_MEMORY;

@@ -108,6 +108,7 @@ static int settings(Settings *s, const Trainer *t)
     put(s, "prediction", "%s", t->pipeline.schedule.prediction == PREDICT_V ? "v" : "epsilon");
     put(s, "flip_aug", "%d", c->flip_aug);
     put(s, "shuffle_caption", "%d", c->shuffle_caption);
+    put(s, "max_token_length", "%d", c->max_token_length);
     put(s, "keep_tokens", "%d", c->keep_tokens);
     put(s, "caption_dropout_rate", "%.17g", c->caption_dropout_rate);
     put(s, "caption_tag_dropout_rate", "%.17g", c->caption_tag_dropout_rate);

@@ -6,9 +6,13 @@
 static Var *text_of(Tape *t, const Checkpoint *model, const StepBatch *b, TapeMode mode)
 {
     tape_reset(t, mode);
-    if (!b->text) return clip_forward(t, &model->clip, tape_constant(t, T_I32, tensor_of((void *)b->ids, T_I32, b->n, 1, b->tokens, 1)));
-    Var *text = tape_constant(t, t->set->act, tensor_of((void *)b->text, t->set->act, b->n, 1, b->tokens, model->clip.config.width));
-    tape_name(t, text, "text.hidden");
+    Type  act = t->set->act;
+    int   tokens = chunk_tokens(b->tokens, b->chunks);
+    void *ids = (void *)b->ids, *states = (void *)b->text;
+    Var  *text = b->text ? tape_constant(t, act, tensor_of(states, act, b->n, 1, tokens, model->clip.config.width))
+                         : clip_forward(t, &model->clip, tape_constant(t, T_I32, tensor_of(ids, T_I32, b->n * b->chunks, 1, b->tokens, 1)));
+    if (!b->text && b->chunks > 1) text = nn_chunks(t, text, b->chunks);
+    if (b->text || b->chunks > 1) tape_name(t, text, b->chunks > 1 ? "text.states" : "text.hidden");
     return text;
 }
 
@@ -54,7 +58,7 @@ static size_t encoding(Tape *t, const Checkpoint *model, const StepBatch *b)
     tape_reset(t, TAPE_INFER);
     vae_encode(t, &model->vae, tape_new(t, t->set->act, 1, factor * b->h, factor * b->w, 3));
     tape_reset(t, TAPE_INFER);
-    if (b->text) clip_forward(t, &model->clip, tape_new(t, T_I32, 1, 1, b->tokens, 1));
+    if (b->text) nn_chunks(t, clip_forward(t, &model->clip, tape_new(t, T_I32, b->chunks, 1, b->tokens, 1)), b->chunks);
     return t->arena.peak_bottom;
 }
 
@@ -91,14 +95,16 @@ static int with_adapters(StepCost *c, Checkpoint *model, Set *null, const LoraRu
     return status;
 }
 
-int step_cost(StepCost *c, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode)
+int step_cost(StepCost *c, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, int chunks,
+              TapeMode mode)
 {
     Checkpoint model;
     Set       *null = set_null(like);
     int        status = null ? checkpoint_describe_source(&model, source, null) : -1;
     if (!status) {
         c->blocks = null_count(null)->allocated;
-        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .text = rules->text ? NULL : null };     /* any address */
+        StepBatch b = { .n = n, .h = h, .w = w, .c = model.unet.config.in, .tokens = tokens, .chunks = chunks,
+                        .text = rules->text ? NULL : null };        /* any address */
         status = with_adapters(c, &model, null, rules, &b, mode);
         checkpoint_close(&model);
     }

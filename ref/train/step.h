@@ -5,9 +5,9 @@
 
 /* A batch in host memory, images (n,h,w,c). */
 typedef struct {
-    int            n, h, w, c, tokens;
-    const int32_t *ids;                                 /* (n,tokens) */
-    const void    *text;                                /* (n,tokens,width), type act: the text's states, where the text encoder is frozen; or NULL */
+    int            n, h, w, c, tokens, chunks;          /* a caption is so many chunks of so many tokens, and of chunk_tokens states (nn_chunks) */
+    const int32_t *ids;                                 /* (n chunks,tokens) */
+    const void    *text;                                /* (n,chunk_tokens,width), type act: the text's states, where the text encoder is frozen; or NULL */
     const double  *x, *target;                          /* noisy latents; what the model should say of them */
     const double  *sines;                               /* (n,channels[0]): unet_time */
     const double  *weight;                              /* (n): of each image's loss */
@@ -30,5 +30,6 @@ size_t step_arena(const StepCost *cost);                /* bytes of the tape's m
 size_t step_memory(const StepCost *cost);               /* bytes of the set's memory that a run touches, all in all */
 
 /* *cost = what training on n latents of h x w takes on the set `like`. Of the model, a folder, file or built-in, only shapes are read. 0, or -1 and err(). */
-int step_cost(StepCost *cost, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, TapeMode mode);
+int step_cost(StepCost *cost, const ModelSource *source, const Set *like, const LoraRules *rules, int n, int h, int w, int tokens, int chunks,
+              TapeMode mode);
 #endif

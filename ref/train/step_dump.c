@@ -8,7 +8,7 @@ void step_dump_batch(Trainer *t, const Batch *b, const StepBatch *batch)
     Dump *d = t->dump;
     Tape *tape = &t->pipeline.tape;
     int   n = batch->n, h = batch->h, w = batch->w, c = batch->c;
-    dump_host(d, tensor_of(t->ids, T_I32, n, 1, batch->tokens, 1), 2, "in.ids");
+    dump_host(d, tensor_of(t->ids, T_I32, n, 1, batch->chunks * batch->tokens, 1), 2, "in.ids");
     dump_host(d, tensor_of(t->timestep, T_I32, n, 1, 1, 1), 1, "in.t");
     dump_host(d, tensor_of(t->latent, T_F64, n, h, w, c), 4, "in.latents");
     dump_host(d, tensor_of(t->noise, T_F64, n, h, w, c), 4, "in.noise");

@@ -81,7 +81,7 @@ int trainer_measure(Trainer *t, TapeMode mode)
         if ((int64_t)t->buckets.size[i].w * t->buckets.size[i].h > (int64_t)size.w * size.h) size = t->buckets.size[i];
     t->mode = mode;
     return step_cost(&t->cost, &source, t->pipeline.set, &rules, c->train_batch_size, size.h / factor, size.w / factor,
-                     t->pipeline.tokenizer.length, mode);
+                     t->pipeline.tokenizer.length, train_config_chunks(c), mode);
 }
 
 /* A set's own memory is taken as it is, but for what its driver will want yet; the host's is a guess of the system's, and may be more than there is. */
@@ -109,6 +109,9 @@ static int open_lora(Trainer *t)
     return c->network_weights ? lora_load(&t->lora, c->network_weights) : lora_init(&t->lora, (uint64_t)c->seed);
 }
 
+/* Of one caption, all chunks. */
+static size_t caption_ids(const Trainer *t) { return (size_t)(train_config_chunks(t->config) * t->pipeline.tokenizer.length); }
+
 /* Host memory of the largest batch. */
 static int open_batch(Trainer *t)
 {
@@ -125,8 +128,8 @@ static int open_batch(Trainer *t)
     t->loss = malloc(n * sizeof *t->loss);
     t->sines = malloc(n * (size_t)t->pipeline.model.unet.config.channels[0] * sizeof *t->sines);
     t->timestep = malloc(n * sizeof *t->timestep);
-    t->ids = malloc(n * (size_t)t->pipeline.tokenizer.length * sizeof *t->ids);
-    if (t->lora.text_group < 0 && (text_states_open(&t->texts, &t->pipeline) || !(t->text = malloc(n * t->texts.bytes))))
+    t->ids = malloc(n * caption_ids(t) * sizeof *t->ids);
+    if (t->lora.text_group < 0 && (text_states_open(&t->texts, &t->pipeline, train_config_chunks(t->config)) || !(t->text = malloc(n * t->texts.bytes))))
         return err("out of memory for the text states of a batch");
     if (t->latent && t->noise && t->x && t->target && t->weight && t->loss && t->sines && t->timestep && t->ids) return 0;
     return err("out of memory for a batch of %d pictures", t->config->train_batch_size);
@@ -203,7 +206,7 @@ static int sample_caption(Trainer *t, const Picture *p, int place, int32_t *ids)
     Rng                rng = rng_open((uint64_t)c->seed, RNG_CAPTION, (uint32_t)t->at.epoch, (uint32_t)place);
     char               text[CAPTION_SIZE];
     if (caption_apply(text, sizeof text, p->caption, &rules, &rng) < 0) return -1;
-    return tokenizer_pad(&t->pipeline.tokenizer, text, ids) < 0 ? -1 : 0;
+    return tokenizer_pad_chunks(&t->pipeline.tokenizer, text, ids, train_config_chunks(c)) < 0 ? -1 : 0;
 }
 
 /* Of the noise offset in the batch that begins at that place of the epoch. Kohya draws one strength a batch. */
@@ -235,7 +238,7 @@ static int make_sample(Trainer *t, int j, int place, double offset)
     schedule_target(target, s, step, x0, e, one);
     t->weight[j] = c->min_snr_gamma > 0 ? schedule_min_snr(s, step, c->min_snr_gamma) : 1;
     unet_time(&t->pipeline.model.unet.config, step, t->sines + (size_t)j * (size_t)t->pipeline.model.unet.config.channels[0]);
-    return sample_caption(t, &t->concepts.picture[picture], place, t->ids + (size_t)j * (size_t)t->pipeline.tokenizer.length);
+    return sample_caption(t, &t->concepts.picture[picture], place, t->ids + (size_t)j * caption_ids(t));
 }
 
 /* Forward and back over batch b, whose loss counts `share` of the step's. report->loss += share * the batch's mean. */
@@ -246,8 +249,9 @@ static int run_batch(Trainer *t, const Batch *b, double share, TrainReport *repo
     for (int j = 0; j < b->n; j++)
         if (make_sample(t, j, b->first + j, offset)) return -1;
     for (int j = 0; t->text && j < b->n; j++)
-        if (text_states_get((char *)t->text + (size_t)j * t->texts.bytes, &t->texts, t->ids + j * t->pipeline.tokenizer.length)) return -1;
-    StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, t->ids, t->text, t->x, t->target, t->sines, t->weight };
+        if (text_states_get((char *)t->text + (size_t)j * t->texts.bytes, &t->texts, t->ids + (size_t)j * caption_ids(t))) return -1;
+    StepBatch batch = { b->n, z->h, z->w, z->c, t->pipeline.tokenizer.length, train_config_chunks(t->config), t->ids, t->text, t->x, t->target, t->sines,
+                        t->weight };
     if (t->dump) step_dump_batch(t, b, &batch);
     int status = step_pass(&t->pipeline.tape, &t->pipeline.model, &t->lora, &batch, t->mode, share / b->n, t->loss);
     t->pipeline.tape.tap = NULL;

@@ -1,6 +1,6 @@
 /* parity - whole nets, training steps and sampling against torch, diffusers, transformers and peft (golden/make.py).
  *
- *   parity [CONFIG]...     default: a b c tiny
+ *   parity [CONFIG]...     default: a b c skip long tiny
  *
  * On ref64 everything is held against what the peers compute in float64. On ref, cpu and ref16 the same outputs, losses and gradients are held against
  * ref64. */
@@ -274,6 +274,37 @@ static void clip_skips(const char *key)
     gold_close(&gold);
 }
 
+/* ---- long captions ---- */
+
+/* Net a, its captions in two chunks. */
+static void long_captions(const char *key)
+{
+    const Config a = { key, configs[0].rules, 0 };
+    Gold   gold;
+    Net    net;
+    Lora   lora;
+    Values out[2] = { { 0 } };
+    Group  golds = { 0 }, modes = { 0 };
+    expect(gold_open(&gold, "golden/captions.safetensors"));
+    expect(net_open(&net, &a, "golden/parity/a/model", set_open("ref64")));
+    expect(lora_attach(&lora, &net.model, &a.rules));
+    expect(lora_load(&lora, "golden/parity/a/lora.safetensors"));
+    Batch b = batch_read(&net, &gold, "in.0");
+    net_train(&net, &lora, &b, TAPE_TRAIN, &out[0]);
+    net_train(&net, &lora, &b, TAPE_CHECKPOINT, &out[1]);
+    batch_close(&b);
+    compare_bits(&modes, &out[1], &out[0]);
+    net_text(&net, &gold, "in.0.ids", "text.states", &out[0]);
+    const char *const what[] = { "text.states", "train.loss_each", "train.loss", "grad." };
+    for (int i = 0; i < 4; i++) compare_gold(&golds, &out[0], &gold, what[i], agree);
+    report(key, "text states, loss and gradients", golds);
+    report(key, "the same bits from each mode of the tape", modes);
+    for (int i = 0; i < 2; i++) values_free(&out[i]);
+    lora_detach(&lora);
+    net_close(&net);
+    gold_close(&gold);
+}
+
 /* ---- threads ---- */
 
 /* Every number of the LoRA: uniform, so that no gradient is 0. */
@@ -327,6 +358,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < NETS; i++)
         if (wanted(argc, argv, configs[i].key)) run_config(&configs[i]);
     if (wanted(argc, argv, "skip")) clip_skips("skip");
+    if (wanted(argc, argv, "long")) long_captions("long");
     if (wanted(argc, argv, "tiny")) threads("ref"), threads("cpu");
     printf("1..%d\n", tests);
     return failures > 0 || tests == 0;

@@ -88,7 +88,13 @@ static void keep(Values *out, const char *what, Tensor host)
 
 /* ---- parts ---- */
 
-static Var *text_states(Net *net, Tensor ids) { return clip_forward(&net->tape, &net->model.clip, tape_constant(&net->tape, T_I32, ids)); }
+/* More ids than the text encoder has places for are chunks of as many. */
+static Var *text_states(Net *net, Tensor ids)
+{
+    int   most = net->model.clip.config.length, chunks = (ids.w + most - 1) / most;
+    Var  *tokens = tape_constant(&net->tape, T_I32, tensor_of(ids.p, T_I32, ids.n * chunks, 1, ids.w / chunks, 1));
+    return nn_chunks(&net->tape, clip_forward(&net->tape, &net->model.clip, tokens), chunks);
+}
 
 static Var *prediction(Net *net, Tensor x, const double *t, Var *text)
 {
