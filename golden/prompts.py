@@ -5,9 +5,10 @@
 
     want.safetensors                 ids.{i} (k,77) of prompt.{i} under emphasis.{i}, which stand in the metadata; of the first six also states.{i} (77k,12) and
                                      unet.{i} (4,4,4), from in.latents (1,4,4,4) at t = 500
+                                     path.{i}.{k} (4,4,4): x after step k of five of Euler, from torch's noise of seed i, by path.{i}, negative.{i} and cfg.{i}
 
 The rules are those of the web UI's documentation, put otherwise than it does: every character gets the product of the brackets around it, then runs of equal
-weight are texts of their own. The word mocha of golden/words/kohya.safetensors, three vectors, is put behind the table by hand.
+weight are texts of their own; edits are resolved from the inside out. The word mocha of golden/words/kohya.safetensors, three vectors, is put behind the table by hand.
 """
 import itertools
 import pathlib
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from f64 import double
+from make import noise_levels
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODEL, OUT, LENGTH = HERE / "parity/a/model", HERE / "prompts", 75
@@ -38,6 +40,14 @@ PROMPTS = [
     ("original", "dog " * 74 + ", the cat"),
     ("original", "dog " * 75 + ", the cat"),
 ]
+PATHS = [  # prompt, negative prompt, cfg
+    (r"a [cat:dog:2] thing \[x:y:1\]", "", 3.0),
+    ("the [(cat:1.3)|red, " + "the dog, " * 30 + "] AND (round:1.2) thing:0.6 AND [blue::.5]red :-.25", "a [|[dog]] BREAK the cat", 4.0),
+    ("a [ [the (cat:1.4) :.25]: [red:\\\\[(blue:.5):3]: 0.45 ] [x] AND", "[a:b]: (c [dog:1]", 2.0),
+    ("[red|the cat||dog] [cat:0]", "no", 1.0),
+    ("red AND dog: 0.5", "the cat", 1.0),
+]
+STEPS = 5
 NUMBER = re.compile(r"\s*([+-]?[.\d]+)\s*\)")
 
 tokenizer = CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
@@ -136,5 +146,63 @@ for i, (emphasis, prompt) in enumerate(PROMPTS):
             states.append(y * (z.mean() / y.mean()) if emphasis == "original" and (w != 1).any() else y)
         want[f"states.{i}"] = torch.cat(states)
         want[f"unet.{i}"] = unet(want["in.latents"], torch.tensor(500), want[f"states.{i}"][None]).sample[0]
+
+
+def edited(prompt, steps):
+    """The texts that the web UI encodes together, and which of them each step is drawn by."""
+    protect = str.maketrans("()[]:|", "\ue001\ue002\ue003\ue004\ue005\ue006")
+    restore = str.maketrans("\ue001\ue002\ue003\ue004\ue005\ue006", "()[]:|")
+    prompt, ends = re.sub(r"\\.", lambda m: m[0].translate(protect), prompt), {steps}
+    def at(t):
+        text = prompt
+        def resolve(m):
+            parts, turns = m[2].split(":"), m[2].split("|")
+            if m[1] == "[" and len(turns) > 1 and len(parts) == 1:
+                ends.update(range(1, steps + 1))
+                return turns[(t - 1) % len(turns)]
+            if m[1] == "[" and len(parts) in (2, 3) and re.fullmatch(r"\s*[-+]?[.\d]+\s*", parts[-1]):
+                number = float(parts[-1])
+                end = min(steps, int(number * steps if "." in parts[-1] else number))
+                ends.update({end} - {0})
+                return ([""] + parts)[-3] if t <= end else parts[-2]
+            return m[0].translate(protect)
+        while (resolved := re.sub(r"([\[(])([^()\[\]]*)[\])]", resolve, text)) != text:
+            text = resolved
+        return text.translate(restore)
+    at(1)
+    order = sorted(ends)
+    return [at(t) for t in order], [next(k for k, t in enumerate(order) if i <= t) for i in range(steps)]
+
+
+def states_of(prompt):
+    """Text states (77k,12) of each step."""
+    texts, place = edited(prompt, STEPS)
+    chunks = [chunks_of(t, "original") for t in texts]
+    longest, empty = max(map(len, chunks)), chunks_of("", "original")
+    out = [[] for _ in texts]
+    for level in zip(*(c + empty * (longest - len(c)) for c in chunks)):
+        z = text(torch.tensor([ids for ids, _ in level])).last_hidden_state
+        y = z * torch.tensor([w for _, w in level], dtype=torch.float64)[:, :, None]
+        for k, row in enumerate(y * (z.mean() / y.mean())):
+            out[k].append(row)
+    print(prompt[:60], "->", [t[:40] for t in texts], place, longest)
+    return [torch.cat(out[k]) for k in place]
+
+
+for i, (prompt, negative, cfg) in enumerate(PATHS):
+    sigmas, times = noise_levels("uniform", STEPS)
+    parts = [re.fullmatch(r"(.*?)(?::\s*([-+]?[.\d]+))?\s*", p, re.S).groups() for p in re.split(r"\bAND\b", prompt)]
+    weights = [float(w or 1) for _, w in parts]
+    torch.manual_seed(i)
+    x = torch.randn(1, 4, 4, 4).double() * sigmas[0]
+    with double():
+        told, untold = [states_of(p) for p, _ in parts], states_of(negative)
+        for k in range(STEPS):
+            model = lambda states: unet(x / (1 + sigmas[k] ** 2).sqrt(), times[k], states[k][None]).sample
+            u = model(untold)
+            y = u + sum(cfg * w * (model(c) - u) for w, c in zip(weights, told))
+            x = x + y * (sigmas[k + 1] - sigmas[k])
+            want[f"path.{i}.{k}"] = x[0]
+    notes |= {f"path.{i}": prompt, f"negative.{i}": negative, f"cfg.{i}": str(cfg)}
 OUT.mkdir(exist_ok=True)
 save_file(want, OUT / "want.safetensors", notes)

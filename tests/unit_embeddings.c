@@ -26,7 +26,7 @@ static void open_model(Pipeline *p)
 
 static void add_prompt(PromptLines *lines, const char *prompt, const char *negative)
 {
-    PromptLine l = { 0 };
+    PromptLine l = { .steps = 1 };
     snprintf(l.prompt, sizeof l.prompt, "%s", prompt);
     snprintf(l.negative_prompt, sizeof l.negative_prompt, "%s", negative);
     ok(prompt_lines_add(lines, &l));

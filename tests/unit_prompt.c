@@ -4,15 +4,13 @@
 #include "diffusion/sample_config.h"
 #include "diffusion/words.h"
 #include "text/prompt.h"
+#include "tmp.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <cmocka.h>
 
-enum { PROMPTS = 14, WITH_STATES = 6, LATENTS = 4 * 4 * 4 };
+enum { PROMPTS = 14, WITH_STATES = 6, PATHS = 5, PATH_STEPS = 5, LATENTS = 4 * 4 * 4 };
 static const char   model_path[] = "golden/parity/a/model", mocha[] = "golden/words/kohya.safetensors";
 static const double agree = 1e-10;                      /* of the largest value: two float64 computations of the same thing */
 
@@ -40,16 +38,15 @@ static void check_parts(const char *prompt, Emphasis emphasis, const char *want)
     if (strcmp(got, want)) fail_msg("\"%s\" is \"%s\", \"%s\" expected", prompt, got, want);
 }
 
-/* The first ten are the examples that the web UI's own parser documents. */
 static void test_weights(void **state)
 {
     static const char *const want[][2] = {
-        { "normal text", "normal text" },
-        { "an (important) word", "an |important*1.1| word" },
-        { "(unbalanced", "unbalanced*1.1" },
-        { "\\(literal\\]", "(literal]" },
-        { "(unnecessary)(parens)", "unnecessaryparens*1.1" },
-        { "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).", "a |house*1.573| *1.1|on| a *1.1|hill*0.55|, sun, *1.1|sky*1.464|.*1.1" },
+        { "all the same", "all the same" },
+        { "a (red) hat", "a |red*1.1| hat" },
+        { "(never closed", "never closed*1.1" },
+        { "\\(text\\]", "(text]" },
+        { "(one)(text)", "onetext*1.1" },
+        { "(((roof:1.3)) [up] a (hill:0.5), ((moon)).", "roof*1.573| *1.1|up| a *1.1|hill*0.55|, *1.1|moon*1.331|.*1.1" },
         { "", "" },
         { "()", "" },
         { "a)b]c", "a)b]c" },
@@ -151,12 +148,12 @@ static void test_golden(void **state)
     for (; (prompt = safetensors_meta(golden, name("prompt.%d", i).s)); i++) {
         Emphasis     emphasis = emphasis_of(safetensors_meta(golden, name("emphasis.%d", i).s));
         Conditioning c = { 0 };
-        ok(conditioning_read(&c, &p, &prompt, 1, emphasis));
+        assert_int_equal(conditioning_add(&c, &p.tokenizer, prompt, 1, emphasis, 1), 1);
         check_ids(golden, name("ids.%d", i).s, &c.chunks);
         if (i < WITH_STATES) {
             ok(conditioning_encode(&c, &p, emphasis));
             check_values(golden, name("states.%d", i).s, c.states.p, tensor_count(c.states));
-            check_unet(&p, golden, name("unet.%d", i).s, conditioning_rows(&c, 0, 1));
+            check_unet(&p, golden, name("unet.%d", i).s, conditioning_rows(&c, 0, 1, 0));
         }
         conditioning_close(&c);
     }
@@ -178,7 +175,7 @@ static void test_plain(void **state)
     float   *want = malloc((size_t)count * sizeof *want);
     assert_true(ids && want);
     for (int i = 0; i < 3; i++) assert_int_equal(tokenizer_pad(&p.tokenizer, prompt[i], ids + i * length), 0);
-    ok(conditioning_read(&c, &p, prompt, 3, EMPHASIS_ORIGINAL));
+    for (int i = 0; i < 3; i++) assert_int_equal(conditioning_add(&c, &p.tokenizer, prompt[i], 0, EMPHASIS_ORIGINAL, 20), 1);
     assert_true(c.chunks.count == 3 && c.most == 1 && conditioning_run(&c, 0) == 3);
     assert_memory_equal(c.chunks.ids, ids, (size_t)(3 * length) * sizeof *ids);
     tape_reset(&p.tape, TAPE_INFER);
@@ -201,14 +198,125 @@ static void test_rows(void **state)
     Conditioning c = { 0 };
     (void)state;
     open_model(&p, "ref64");
-    ok(conditioning_read(&c, &p, prompt, 5, EMPHASIS_ORIGINAL));
+    for (int i = 0; i < 5; i++) assert_int_equal(conditioning_add(&c, &p.tokenizer, prompt[i], 0, EMPHASIS_ORIGINAL, 1), 1);
     ok(conditioning_encode(&c, &p, EMPHASIS_ORIGINAL));
     assert_true(c.most == 2 && conditioning_run(&c, 0) == 2 && conditioning_run(&c, 1) == 1 && conditioning_run(&c, 2) == 2 && conditioning_run(&c, 4) == 1);
-    Tensor two = conditioning_rows(&c, 2, 2), one = conditioning_rows(&c, 0, 2);
-    assert_true(two.n == 2 && two.w == 2 * 77 && two.img == (size_t)two.w * (size_t)two.c && one.n == 2 && one.w == 77);
-    assert_memory_equal(two.p, one.p, 77 * (size_t)one.c * sizeof(double));                                 /* the first chunk is "cat" alone */
-    assert_memory_equal(tensor_images(conditioning_rows(&c, 4, 1), 0, 1).p, tensor_images(one, 1, 1).p, 77 * (size_t)one.c * sizeof(double));
+    size_t size = 77 * (size_t)c.states.c;
+    double *two = malloc(2 * size * sizeof *two);
+    assert_non_null(two);
+    Tensor rows = conditioning_rows(&c, 2, 2, 0);
+    assert_true(rows.n == 2 && rows.w == 2 * 77 && rows.img == 2 * size);
+    memcpy(two, rows.p, size * sizeof *two);                                                                /* the first chunk is "cat" alone */
+    rows = conditioning_rows(&c, 4, 1, 0);
+    memcpy(two + size, rows.p, size * sizeof *two);
+    rows = conditioning_rows(&c, 0, 2, 0);
+    assert_true(rows.n == 2 && rows.w == 77);
+    assert_memory_equal(rows.p, two, 2 * size * sizeof *two);
+    free(two);
     conditioning_close(&c);
+    pipeline_close(&p);
+}
+
+/* ---- edits ---- */
+
+/* "text|text|..." of the steps, < for one that is the text of the step before. */
+static void check_edit(const char *prompt, int steps, const char *want)
+{
+    Edit edit;
+    char got[512];
+    int  at = 0;
+    ok(edit_read(&edit, prompt, steps));
+    for (int i = 0; i < steps; i++) {
+        int same = i && edit.at[i] == edit.at[i - 1];
+        at += snprintf(got + at, sizeof got - (size_t)at, "%s%s", i ? "|" : "", same ? "<" : edit.text[edit.at[i]].text);
+    }
+    edit_free(&edit);
+    if (strcmp(got, want)) fail_msg("\"%s\" is \"%s\", \"%s\" expected", prompt, got, want);
+}
+
+static void test_edits(void **state)
+{
+    static const struct { const char *prompt, *want; int steps; } want[] = {
+        { "cat", "cat|<|<", 3 },
+        { "a [b:2] c", "a  c|<|<|a b c", 4 },
+        { "a [b::2]c", "a bc|<|<|a c", 4 },
+        { "[a:b:0.5]", "a|<|<|b", 4 },
+        { "[a:b:0]", "b|<", 2 },
+        { "[a:b:-1]", "b|<", 2 },
+        { "[a:b:9]", "a|<", 2 },
+        { "[a:b: 1.0 ]", "a|<", 2 },
+        { "[a:[b:c:3]:1]", "a|<|b|<|c", 5 },
+        { "[[a:b:1]:c:2]", "a|<|b|c", 4 },
+        { "[(a:2):(b):1]", "(a:2)|<|(b)", 3 },
+        { "[a|b]", "a|<|b|a|b", 5 },
+        { "[a||(c|d:2)]", "a|<||(c|d:2)|a", 5 },
+        { "[a|[b:c:2]]", "a|<|b|a|c", 5 },
+        { "[a:b][c](d:1)[e", "[a:b][c](d:1)[e|<", 2 },
+        { "[a:b:c:1][a|b:1]", "[a:b:c:1][a|b:1]|<", 2 },
+        { "\\[a:b:1\\] [a\\:b:1]", "\\[a:b:1\\] |<|\\[a:b:1\\] a\\:b", 3 },
+        { "([a)b:1]", "([a)b:1]|<", 2 },
+        { "[([a:b:1)]", "[([a:b:1)]|<", 2 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) check_edit(want[i].prompt, want[i].steps, want[i].want);
+}
+
+/* Pictures of prompts that change and of several prompts: x after each step of Euler, from the noise of the same seeds. */
+static void test_paths(void **state)
+{
+    Pipeline     p;
+    Safetensors *golden = safetensors_open("golden/prompts/want.safetensors");
+    const char  *prompt;
+    int          i = 0;
+    (void)state;
+    if (!golden) fail_msg("%s", err_text());
+    open_model(&p, "ref64");
+    for (; (prompt = safetensors_meta(golden, name("path.%d", i).s)); i++) {
+        double         cfg = strtod(safetensors_meta(golden, name("cfg.%d", i).s), NULL), x[LATENTS];
+        SampleSettings s = { SAMPLER_EULER, SIGMAS_UNIFORM, 8, 8, PATH_STEPS, cfg, EMPHASIS_ORIGINAL };
+        SamplePicture  picture = { prompt, safetensors_meta(golden, name("negative.%d", i).s), (uint32_t)i };
+        Image          image;
+        Dump           d;
+        const char    *path = tmp_path("dump.safetensors");
+        dump_open(&d, p.set);
+        p.dump = &d;
+        int done = 0;
+        ok(pipeline_sample(&p, &s, &picture, 1, &image, NULL, &done));
+        p.dump = NULL;
+        image_free(&image);
+        ok(dump_write(&d, path));
+        Safetensors *got = safetensors_open(path);
+        assert_non_null(got);
+        for (int k = 0; k < PATH_STEPS; k++) {
+            ok(safetensors_read(got, safetensors_find(got, name("sample.%d", k).s), T_F64, x));
+            check_values(golden, name("path.%d.%d", i, k).s, x, LATENTS);
+        }
+        safetensors_close(got);
+    }
+    assert_int_equal(i, PATHS);
+    safetensors_close(golden);
+    pipeline_close(&p);
+}
+
+/* Pictures with prompts of unlike length and number, together and alone: the same. */
+static void test_together(void **state)
+{
+    static const SamplePicture picture[] = { { "cat", "", 1 }, { "cat AND dog", "red BREAK dog", 2 }, { "[cat:dog BREAK red:1]", "", 3 }, { "dog", "", 4 } };
+    enum { N = 4 };
+    Pipeline p;
+    Image    all[N], one;
+    (void)state;
+    open_model(&p, "ref64");
+    for (int cfg = 1; cfg < 4; cfg += 2) {
+        SampleSettings s = { SAMPLER_EULER, SIGMAS_UNIFORM, 8, 8, 3, cfg, EMPHASIS_ORIGINAL };
+        ok(pipeline_sample(&p, &s, picture, N, all, NULL, NULL));
+        for (int i = 0; i < N; i++) {
+            ok(pipeline_sample(&p, &s, &picture[i], 1, &one, NULL, NULL));
+            for (int k = 0; k < 3 * 8 * 8; k++) assert_in_range(all[i].rgb[k] - one.rgb[k] + 1, 0, 2);
+            image_free(&one);
+            image_free(&all[i]);
+        }
+    }
     pipeline_close(&p);
 }
 
@@ -217,37 +325,57 @@ static void test_rows(void **state)
 static void test_refusals(void **state)
 {
     static const struct { const char *prompt, *piece, *advice; int negative; } want[] = {
-        { "a cat AND a dog:0.5", "AND", "\"and\"", 0 },
-        { "red [cat:dog:0.5], blue", "[cat:dog:0.5]", "\\[", 1 },
-        { "[cat::12]", "[cat::12]", "step", 0 },
-        { "[x:1.3]", "[x:1.3]", "step", 0 },
-        { "([(a):b: 3 ])", "[(a):b: 3 ]", "step", 0 },
-        { "[a|b (c:2)|]", "[a|b (c:2)|]", "step", 0 },
+        { "[x:1.3]", "[x:1.3]", "(word:1.3) is a weight", 0 },
+        { "a [b [x:y:-0.1]:2]", "[x:y:-0.1]", "from 0.0 to 1.0", 1 },
         { "cat <lora:x/y:0.7>", "<lora:x/y:0.7>", "--lora FILE:WEIGHT", 1 },
         { "cat <lyco:x>", "<lyco:x>", "--lora FILE:WEIGHT", 0 },
         { "<hypernet:x:1>", "<hypernet:x:1>", "not known", 0 },
         { "cat\nNegative prompt: dog", "Negative prompt: dog", "--negative_prompt", 0 },
         { "Steps: 20, Sampler: Euler", "Steps: 20, Sampler", "--steps", 0 },
         { "(a:1.2.3)", "1.2.3", "number", 0 },
+        { "[cat:(a:1.2.3):5]", "1.2.3", "number", 1 },
         { "((a:20):20)", "\"a\" weighs 400", "-100 to 100", 0 },
+        { "cat AND dog : 1000", "dog : 1000", "-100 to 100", 0 },
     };
-    static const char *const good[] = { "", "SAND ANDY and \xc3\xa9" "AND", "[a:b]", "(a|b) | c", "\\[a:b:0.5\\]", "[a:b:0.5", "[a (b:1.2)]", "a < b: c > d",
-                                        "<s1>", "<:x>", "Steps: many", "[(a|b)]", "[a\\|b]", "a :) b :(" };
+    static const char *const good[] = { "", "SAND ANDY and \xc3\xa9" "AND", "[a:b]", "(a|b) | c", "\\[a:b:2.5\\]", "[a:b:0.5", "[a (b:1.2)]", "a < b: c > d",
+                                        "<s1>", "<:x>", "Steps: many", "[(a|b)]", "[a\\|b]", "a :) b :(", "at 16:9", "cat AND dog:1.2.3" };
     (void)state;
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        assert_int_equal(prompt_check(want[i].prompt, want[i].negative, EMPHASIS_ORIGINAL), -1);
+        assert_int_equal(prompt_check(want[i].prompt, want[i].negative, EMPHASIS_ORIGINAL, 20), -1);
         if (!strstr(err_text(), want[i].piece) || !strstr(err_text(), want[i].advice)) fail_msg("\"%s\": %s", want[i].prompt, err_text());
-        ok(prompt_check(want[i].prompt, 0, EMPHASIS_NONE));
+        ok(prompt_check(want[i].prompt, 0, EMPHASIS_NONE, 20));
     }
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) ok(prompt_check(good[i], 0, EMPHASIS_ORIGINAL));
-    ok(prompt_check("CATS AND DOGS", 1, EMPHASIS_ORIGINAL));
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) ok(prompt_check(good[i], 0, EMPHASIS_ORIGINAL, 20));
+}
+
+static void check_prompt_parts(const char *text, int negative, Emphasis emphasis, const char *want)
+{
+    Prompt prompt;
+    char   got[256] = "";
+    ok(prompt_read(&prompt, text, negative, emphasis, 4));
+    for (int i = 0, at = 0; i < prompt.count; i++)
+        at += snprintf(got + at, sizeof got - (size_t)at, "{%s*%g}", prompt.part[i].edit.text[0].text, prompt.part[i].weight);
+    prompt_free(&prompt);
+    if (strcmp(got, want)) fail_msg("\"%s\" is \"%s\", \"%s\" expected", text, got, want);
+}
+
+static void test_parts(void **state)
+{
+    (void)state;
+    check_prompt_parts("cat AND dog:0.5", 0, EMPHASIS_ORIGINAL, "{cat *1}{ dog*0.5}");
+    check_prompt_parts("cat : -1 AND (dog:0.5)", 0, EMPHASIS_ORIGINAL, "{cat *-1}{ (dog:0.5)*1}");
+    check_prompt_parts("ANDAND,AND:2AND", 0, EMPHASIS_ORIGINAL, "{ANDAND,*1}{:2AND*1}");
+    check_prompt_parts("cat at 16:9", 0, EMPHASIS_ORIGINAL, "{cat at 16:9*1}");
+    check_prompt_parts("bad AND worse:2", 1, EMPHASIS_ORIGINAL, "{bad AND worse:2*1}");
+    check_prompt_parts("cat AND [dog:1]", 0, EMPHASIS_NONE, "{cat AND [dog:1]*1}");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weights), cmocka_unit_test(test_golden),    cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_weights),  cmocka_unit_test(test_golden),   cmocka_unit_test(test_plain), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_edits),    cmocka_unit_test(test_parts),    cmocka_unit_test(test_paths), cmocka_unit_test(test_together),
+        cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, tmp_open, tmp_close);
 }

@@ -302,9 +302,9 @@ static const Option sample_options[] = {
 
     { .group = "Prompt" },
     { AT(prompt), .kind = OPT_TEXT, .help = "What to draw",
-      .more = "As the web UI reads it: (word) counts 1.1 times, (word:1.3) 1.3 times, [word] 1/1.1 times; \\( and \\[ are brackets of the text. It may be of "
-              "any length: the text encoder sees it in chunks of 75 tokens, and BREAK begins a new one. AND, [from:to:when], [a|b] and <lora:...> are "
-              "refused." },
+      .more = "As the web UI reads it: (word) counts 1.1 times, (word:1.3) 1.3 times, [word] 1/1.1 times; [from:to:0.5] changes half-way, [a|b] at each step; "
+              "a AND b:0.7 adds up two prompts; \\( and \\[ are brackets of the text. It may be of any length: the text encoder sees it in chunks of 75 "
+              "tokens, and BREAK begins a new one. LoRAs are given as --lora, not as <lora:...>." },
     { AT(negative_prompt), .kind = OPT_TEXT, .value = "", .help = "What to keep away from" },
     { AT(from_file), .kind = OPT_TEXT, .word = "FILE", .help = "One prompt a line, in place of --prompt",
       .more = "A line may go on with its own options, as in kohya's scripts: --n negative prompt, --w width, --h height, --d seed, --s steps, --l "

@@ -5,6 +5,7 @@
 #include "io/utf8.h"
 #include "text/chunks.h"
 #include "text/embedding.h"
+#include "text/prompt.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -123,15 +124,27 @@ static int check_named(const Tokenizer *tok, const char *text)
     return 0;
 }
 
-/* n becomes 1 of each word that the prompt has. */
-static int mark_used(Embeddings *e, const Tokenizer *tok, const char *prompt, Emphasis emphasis)
+/* The chunks of all texts that a line's prompt, or its negative one, has. */
+static int add_texts(Chunks *c, const Tokenizer *tok, const PromptLine *line, int negative)
+{
+    Prompt prompt;
+    int    status = prompt_read(&prompt, negative ? line->negative_prompt : line->prompt, negative, line->emphasis, line->steps);
+    for (int i = 0; i < prompt.count; i++)
+        for (int k = 0; k < prompt.part[i].edit.count && !status; k++)
+            if (chunks_add(c, tok, prompt.part[i].edit.text[k].text, line->emphasis) < 0) status = -1;
+    prompt_free(&prompt);
+    return status;
+}
+
+/* n becomes 1 of each word that the line has. */
+static int mark_used(Embeddings *e, const Tokenizer *tok, const PromptLine *line)
 {
     Chunks c = { 0 };
-    int    status = check_named(tok, prompt) || chunks_add(&c, tok, prompt, emphasis) < 0 ? -1 : 0;
+    int    status = check_named(tok, line->prompt) || check_named(tok, line->negative_prompt) || add_texts(&c, tok, line, 0) || add_texts(&c, tok, line, 1);
     for (int i = 0; i < c.count * c.length && !status; i++)
         if (c.ids[i] >= OFFERED) e->word[c.ids[i] - OFFERED].n = 1;
     chunks_close(&c);
-    return status;
+    return status ? -1 : 0;
 }
 
 /* The vectors of the word's file, (n,c), malloc'd; NULL and err(). */
@@ -172,10 +185,7 @@ int embeddings_learn(Embeddings *e, Pipeline *p, const PromptLines *prompts)
     Tokenizer *tok = &p->tokenizer;
     int        status = 0;
     for (int i = 0; i < e->count && !status; i++) status = name_word(tok, e->word[i].word, OFFERED + i, 1);
-    for (int i = 0; i < prompts->count && !status; i++) {
-        const PromptLine *line = &prompts->line[i];
-        status = mark_used(e, tok, line->prompt, line->emphasis) || mark_used(e, tok, line->negative_prompt, line->emphasis) ? -1 : 0;
-    }
+    for (int i = 0; i < prompts->count && !status; i++) status = mark_used(e, tok, &prompts->line[i]);
     tokenizer_forget(tok, OFFERED);
     for (int i = 0; i < e->count && !status; i++)
         if (e->word[i].n) status = learn(&e->word[i], p);
@@ -209,7 +219,7 @@ char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const PromptL
     size_t size;
     FILE  *out = said ? open_memstream(&text, &size) : NULL;
     int    words = 0, status = out ? 0 : err("out of memory for the embeddings' hashes");
-    if (!status && (chunks_add(&c, tok, line->prompt, line->emphasis) < 0 || chunks_add(&c, tok, line->negative_prompt, line->emphasis) < 0)) status = -1;
+    if (!status && (add_texts(&c, tok, line, 0) || add_texts(&c, tok, line, 1))) status = -1;
     for (int i = 0; i < c.count * c.length && !status; i++) {
         int k = word_of(e, c.ids[i]);
         if (k < 0 || said[k]++) continue;

@@ -3,6 +3,7 @@
 #include "base/torch_rng.h"
 #include "diffusion/conditioning.h"
 #include "diffusion/guidance.h"
+#include "text/prompt.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,22 +59,27 @@ Var *pipeline_text(Pipeline *p, const int32_t *ids, int n)
 
 /* ---- sampling ---- */
 
-/* The work of one call. Latents are (n,h,w,c) in k-space; with guidance the model sees 2n: first without, then with the prompts. */
+/* The work of one call. Latents are (n,h,w,c) in k-space. What the model sees is rows: with guidance first each picture without its prompt, then the prompts
+ * of each, mostly one. */
 typedef struct {
     Pipeline             *p;
     const SampleSettings *s;
-    int                   n, passes, h, w, c;
+    int                   n, h, w, c;
+    int                   rows, negatives;              /* negatives: n, or 0 where nothing is guided */
+    int                  *picture;                      /* (rows): whose row it is */
     size_t                one, all;                     /* elements of a latent, of n */
-    Conditioning          text;                         /* passes*n rows */
+    Conditioning          text;
     TorchRng             *rng;
     float                *draw;                         /* (c,h,w) of one picture, torch's order */
-    double               *x, *input, *output, *denoised, *noise, *sines;
+    double               *x, *denoised, *noise, *guided;                    /* of n */
+    double               *input, *output, *sines;                           /* of all rows */
     Sampler               sampler;
 } Sampling;
 
 static void sampling_close(Sampling *g)
 {
     conditioning_close(&g->text);
+    free(g->picture);
     free(g->rng);
     free(g->draw);
     free(g->x);
@@ -84,7 +90,7 @@ static void sampling_close(Sampling *g)
 static size_t replayed(const Pipeline *p, Set *null, const Sampling *g)
 {
     const UnetConfig *c = &p->model.unet.config;
-    int               length = p->tokenizer.length, width = p->model.clip.config.width, n = g->passes * g->n, h = g->h, w = g->w;
+    int               length = p->tokenizer.length, width = p->model.clip.config.width, n = g->rows, h = g->h, w = g->w;
     Type              act = null->act;
     Tape              t;
     if (tape_open(&t, null, (size_t)1 << 46)) return 0;
@@ -116,56 +122,79 @@ int pipeline_takes(const Pipeline *p, int w, int h)
     return w >= step && h >= step && w % step == 0 && h % step == 0 ? 0 : err("%dx%d: width and height must be multiples of %d for this model", w, h, step);
 }
 
-/* First the negative prompts, where there is guidance, then the prompts. */
+/* At cfg 1 a picture is what the model makes of its one prompt; of several it is a sum, which needs the one without. 1, 0, or -1 and err(). */
+static int is_guided(const SampleSettings *s, const SamplePicture *picture, int n)
+{
+    int guided = s->cfg != 1;
+    for (int i = 0; i < n && !guided; i++) {
+        Prompt prompt;
+        int    status = prompt_read(&prompt, picture[i].prompt, 0, s->emphasis, s->steps);
+        guided = status ? -1 : prompt.count > 1;
+        prompt_free(&prompt);
+    }
+    return guided;
+}
+
+/* A picture's rows. */
+static int add_rows(Sampling *g, const char *prompt, int picture, int negative)
+{
+    int count = conditioning_add(&g->text, &g->p->tokenizer, prompt, negative, g->s->emphasis, g->s->steps);
+    if (count < 0) return -1;
+    int *more = realloc(g->picture, (size_t)g->text.rows * sizeof *more);
+    if (!more) return err("out of memory for %d prompts", g->text.rows);
+    for (g->picture = more; g->rows < g->text.rows; g->rows++) more[g->rows] = picture;
+    return 0;
+}
+
 static int read_prompts(Sampling *g, const SamplePicture *picture)
 {
-    int          rows = g->passes * g->n;
-    const char **prompt = malloc((size_t)rows * sizeof *prompt);
-    if (!prompt) return err("out of memory for %d prompts", rows);
-    for (int i = 0; i < rows; i++) prompt[i] = i < rows - g->n ? picture[i].negative : picture[i % g->n].prompt;
-    int status = conditioning_read(&g->text, g->p, prompt, rows, g->s->emphasis);
-    free(prompt);
-    return status;
+    int guided = is_guided(g->s, picture, g->n);
+    if (guided < 0) return -1;
+    g->negatives = guided ? g->n : 0;
+    for (int i = 0; i < g->negatives; i++)
+        if (add_rows(g, picture[i].negative, i, 1)) return -1;
+    for (int i = 0; i < g->n; i++)
+        if (add_rows(g, picture[i].prompt, i, 0)) return -1;
+    return 0;
 }
 
 static int sampling_open(Sampling *g, Pipeline *p, const SampleSettings *s, const SamplePicture *picture, int n)
 {
     int factor = vae_factor(&p->model.vae.config);
     if (pipeline_takes(p, s->w, s->h)) return -1;
-    *g = (Sampling){ .p = p, .s = s, .n = n, .passes = s->cfg == 1 ? 1 : 2, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
+    *g = (Sampling){ .p = p, .s = s, .n = n, .h = s->h / factor, .w = s->w / factor, .c = p->model.unet.config.in };
     g->one = (size_t)g->h * (size_t)g->w * (size_t)g->c, g->all = g->one * (size_t)n;
     if (read_prompts(g, picture) || reserve(g)) return -1;
-    size_t sines = (size_t)(g->passes * n) * (size_t)p->model.unet.config.channels[0];
+    size_t seen = (size_t)g->rows * g->one, sines = (size_t)g->rows * (size_t)p->model.unet.config.channels[0];
     g->rng = malloc((size_t)n * sizeof *g->rng);
     g->draw = malloc(g->one * sizeof *g->draw);
-    g->x = malloc((3 + 2 * (size_t)g->passes) * g->all * sizeof *g->x + sines * sizeof *g->x);
+    g->x = malloc((4 * g->all + 2 * seen + sines) * sizeof *g->x);
     if (!g->rng || !g->draw || !g->x) return err("out of memory for %d pictures of %dx%d", n, s->w, s->h);
-    g->denoised = g->x + g->all, g->noise = g->denoised + g->all, g->input = g->noise + g->all;
-    g->output = g->input + (size_t)g->passes * g->all, g->sines = g->output + (size_t)g->passes * g->all;
+    g->denoised = g->x + g->all, g->noise = g->denoised + g->all, g->guided = g->noise + g->all;
+    g->input = g->guided + g->all, g->output = g->input + seen, g->sines = g->output + seen;
     for (int i = 0; i < n; i++) g->rng[i] = torch_rng_open(picture[i].seed);
     return sampler_open(&g->sampler, s->sampler, s->sigmas, s->steps, &p->schedule, g->all);
 }
 
-/* The chunks of n rows. */
-static void dump_ids(const Sampling *g, int row, int n, const char *name)
+/* The chunks of the rows up to the one before `end`. */
+static void dump_ids(const Sampling *g, int row, int end, const char *name)
 {
     const Chunks *c = &g->text.chunks;
-    int           first = g->text.first[row], count = g->text.first[row + n] - first;
+    int           first = g->text.row[row].first, count = (end < g->rows ? g->text.row[end].first : c->count) - first;
     dump_host(g->p->dump, tensor_of(c->ids + (size_t)first * (size_t)c->length, T_I32, count, 1, c->length, 1), 2, name);
 }
 
 static int encode_prompts(Sampling *g)
 {
-    int negatives = (g->passes - 1) * g->n;
-    dump_ids(g, negatives, g->n, "in.sample.ids");
-    if (negatives) dump_ids(g, 0, negatives, "in.sample.uncond");
+    dump_ids(g, g->negatives, g->rows, "in.sample.ids");
+    if (g->negatives) dump_ids(g, 0, g->negatives, "in.sample.uncond");
     return conditioning_encode(&g->text, g->p, g->s->emphasis);
 }
 
-/* name may hold one %d, for the step. */
-static void dump_latents(const Sampling *g, const double *x, const char *name, int step)
+/* n of them; name may hold one %d, for the step. */
+static void dump_latents(const Sampling *g, const double *x, int n, const char *name, int step)
 {
-    dump_host(g->p->dump, tensor_of((void *)x, T_F64, g->n, g->h, g->w, g->c), 4, name, step);
+    dump_host(g->p->dump, tensor_of((void *)x, T_F64, n, g->h, g->w, g->c), 4, name, step);
 }
 
 static void dump_schedule(const Sampling *g)
@@ -186,8 +215,8 @@ static void draw_noise(Sampling *g)
     }
 }
 
-/* output = the U-Net at input, of rows that have text of one length. */
-static int predict_rows(Sampling *g, int row, int n)
+/* output = the U-Net at input, of n rows that are told texts of one length. */
+static int predict_rows(Sampling *g, int row, int n, int step)
 {
     Pipeline *p = g->p;
     Tape     *t = &p->tape;
@@ -196,29 +225,44 @@ static int predict_rows(Sampling *g, int row, int n)
     tape_reset(t, TAPE_INFER);
     Var *x = tape_constant(t, p->set->act, tensor_of(input, T_F64, n, g->h, g->w, g->c));
     Var *sines = tape_constant(t, p->set->act, tensor_of(g->sines + (size_t)row * (size_t)c0, T_F64, n, 1, 1, c0));
-    Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, conditioning_rows(&g->text, row, n)));
+    Var *y = unet_forward(t, &p->model.unet, x, sines, tape_constant(t, p->set->act, conditioning_rows(&g->text, row, n, step)));
     return tape_status(t) || p->set->download(p->set, tensor_of(output, T_F64, n, g->h, g->w, g->c), y->t) || p->set->sync(p->set) ? -1 : 0;
 }
 
-/* output = the model at x in step i, guided. */
+/* guided = output, led from each picture without its prompt towards those with. */
+static void guide(Sampling *g)
+{
+    if (!g->negatives) memcpy(g->guided, g->output, g->all * sizeof *g->guided);
+    for (int row = g->negatives; row < g->rows && g->negatives; row++) {
+        int     k = g->picture[row], is_first = row == g->negatives || g->picture[row - 1] != k;
+        double *y = g->guided + (size_t)k * g->one, *uncond = g->output + (size_t)k * g->one, *cond = g->output + (size_t)row * g->one;
+        double  scale = g->s->cfg * g->text.row[row].weight;
+        if (is_first) guidance_mix(y, uncond, cond, scale, g->one);
+        else guidance_add(y, uncond, cond, scale, g->one);
+    }
+}
+
+/* guided = the model at x in step i. */
 static int predict(Sampling *g, int i)
 {
-    int    rows = g->passes * g->n, c0 = g->p->model.unet.config.channels[0];
+    int    c0 = g->p->model.unet.config.channels[0];
     double scale = sampler_input(g->sampler.sigma[i]);
-    for (int pass = 0; pass < g->passes; pass++)
-        for (size_t k = 0; k < g->all; k++) g->input[(size_t)pass * g->all + k] = g->x[k] * scale;
-    for (int k = 0; k < rows; k++) unet_time(&g->p->model.unet.config, g->sampler.t[i], g->sines + (size_t)k * (size_t)c0);
-    for (int row = 0, n; row < rows; row += n) {
+    for (int row = 0; row < g->rows; row++) {
+        const double *x = g->x + (size_t)g->picture[row] * g->one;
+        for (size_t k = 0; k < g->one; k++) g->input[(size_t)row * g->one + k] = x[k] * scale;
+        unet_time(&g->p->model.unet.config, g->sampler.t[i], g->sines + (size_t)row * (size_t)c0);
+    }
+    for (int row = 0, n; row < g->rows; row += n) {
         n = conditioning_run(&g->text, row);
-        if (predict_rows(g, row, n)) return -1;
+        if (predict_rows(g, row, n, i)) return -1;
     }
-    dump_latents(g, g->input, "sample.%d.input", i);
-    if (g->passes == 2) {
-        dump_latents(g, g->output, "sample.%d.uncond", i);
-        dump_latents(g, g->output + g->all, "sample.%d.cond", i);
-        guidance_mix(g->output, g->output, g->output + g->all, g->s->cfg, g->all);
+    guide(g);
+    dump_latents(g, g->input, g->n, "sample.%d.input", i);
+    if (g->negatives) {
+        dump_latents(g, g->output, g->n, "sample.%d.uncond", i);
+        dump_latents(g, g->output + g->all, g->rows - g->n, "sample.%d.cond", i);
     }
-    dump_latents(g, g->output, "sample.%d.output", i);
+    dump_latents(g, g->guided, g->n, "sample.%d.output", i);
     return 0;
 }
 
@@ -245,7 +289,7 @@ static int decode(Sampling *g, const SamplePicture *picture, Image *image)
     if (!rgb) return err("out of memory for a picture of %dx%d", g->s->w, g->s->h);
     int status = 0;
     for (size_t k = 0; k < g->all; k++) g->x[k] *= g->sampler.last / p->model.vae.config.scaling;
-    dump_latents(g, g->x, "vae.latent", 0);
+    dump_latents(g, g->x, g->n, "vae.latent", 0);
     for (int i = 0; i < g->n; i++) {
         double *z = g->x + (size_t)i * g->one;
         tape_reset(t, TAPE_INFER);
@@ -274,20 +318,20 @@ static int run_steps(Sampling *g, Progress *progress, int *done)
     const Sampler *s = &g->sampler;
     draw_noise(g);
     dump_schedule(g);
-    dump_latents(g, g->noise, "in.sample.noise", 0);
+    dump_latents(g, g->noise, g->n, "in.sample.noise", 0);
     for (size_t k = 0; k < g->all; k++) g->x[k] = s->first * g->noise[k];
     for (int i = 0; i < s->steps; i++) {
         const char *why = g->s->stop ? g->s->stop() : NULL;
         if (why) return err("%s after step %d of %d", why, i, s->steps);
         if (predict(g, i)) return -1;
-        sampler_denoised(g->denoised, g->x, g->output, s->sigma[i], g->p->schedule.prediction, g->all);
-        dump_latents(g, g->denoised, "sample.%d.denoised", i);
+        sampler_denoised(g->denoised, g->x, g->guided, s->sigma[i], g->p->schedule.prediction, g->all);
+        dump_latents(g, g->denoised, g->n, "sample.%d.denoised", i);
         if (sampler_draws(s, i)) {
             draw_noise(g);
-            dump_latents(g, g->noise, "in.sample.ancestral.%d", i);
+            dump_latents(g, g->noise, g->n, "in.sample.ancestral.%d", i);
         }
         sampler_step(&g->sampler, g->x, g->denoised, g->noise, i);
-        dump_latents(g, g->x, "sample.%d", i);
+        dump_latents(g, g->x, g->n, "sample.%d", i);
         if (progress) progress_update(progress, ++*done, "%s", "");
     }
     return 0;

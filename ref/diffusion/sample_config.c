@@ -17,8 +17,8 @@ int sample_config_check(const SampleConfig *config)
     if (config->compare && !config->lora.count) return err("--compare: shows pictures without and with LoRAs, but no --lora was given");
     if (config->prompt && strlen(config->prompt) >= MAX_PROMPT) return err("--prompt: %d bytes at most were expected", MAX_PROMPT - 1);
     if (strlen(config->negative_prompt) >= MAX_PROMPT) return err("--negative_prompt: %d bytes at most were expected", MAX_PROMPT - 1);
-    if (config->prompt && prompt_check(config->prompt, 0, config->emphasis)) return err("--prompt: %s", err_text());
-    if (prompt_check(config->negative_prompt, 1, config->emphasis)) return err("--negative_prompt: %s", err_text());
+    if (config->prompt && prompt_check(config->prompt, 0, config->emphasis, config->steps)) return err("--prompt: %s", err_text());
+    if (prompt_check(config->negative_prompt, 1, config->emphasis, config->steps)) return err("--negative_prompt: %s", err_text());
     return 0;
 }
 
@@ -101,7 +101,7 @@ int prompt_line_parse(PromptLine *line, const char *text, const char *path, int 
         if (seen[(unsigned char)*part]++) return err("%s:%d: --%c: given twice", path, number, *part);
         if (prompt_option(line, part, path, number)) return -1;
     }
-    if (prompt_check(line->prompt, 0, line->emphasis) || prompt_check(line->negative_prompt, 1, line->emphasis))
+    if (prompt_check(line->prompt, 0, line->emphasis, line->steps) || prompt_check(line->negative_prompt, 1, line->emphasis, line->steps))
         return err("%s:%d: %s", path, number, err_text());
     return 1;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-static const char blanks[] = " \t\n\v\f\r", marks[] = "\\()[]:", word[] = "BREAK";
+static const char blanks[] = " \t\n\v\f\r", marks[] = "\\()[]:", break_word[] = "BREAK";
 static const double round_factor = 1.1, square_factor = 1 / 1.1;
 
 /* The parts that the marks of the prompt cut it into, before equal ones are joined. A part takes up at least one byte of the prompt, but for the last. */
@@ -40,10 +40,9 @@ static int is_of_word(int32_t code)
 
 static int begins_word(const char *p, const char *end) { return p < end && is_of_word(utf8_next(&p, end)); }
 
-/* The first BREAK from p on; NULL: none. */
-static const char *find_break(const char *p, const char *end)
+const char *emphasis_word(const char *p, const char *end, const char *word)
 {
-    const size_t size = sizeof word - 1;
+    const size_t size = strlen(word);
     for (int within = 0; p < end;) {
         if (!within && (size_t)(end - p) >= size && memcmp(p, word, size) == 0 && !begins_word(p + size, end)) return p;
         within = is_of_word(utf8_next(&p, end));
@@ -55,7 +54,7 @@ static const char *find_break(const char *p, const char *end)
 static void add_run(Reader *r, const char *p, size_t size)
 {
     const char *end = p + size, *at;
-    for (; (at = find_break(p, end)); p = at + sizeof word - 1) {
+    for (; (at = emphasis_word(p, end, break_word)); p = at + sizeof break_word - 1) {
         add(r, p, (size_t)(at - p));
         r->breaks++;
     }

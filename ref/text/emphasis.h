@@ -35,6 +35,9 @@ typedef struct {
 int  emphasis_read(EmphasisParts *parts, const char *prompt, Emphasis emphasis);
 void emphasis_free(EmphasisParts *parts);
 
+/* The first place in [p, end) where `word` is a word of its own, not within letters, numbers and _; NULL: none. */
+const char *emphasis_word(const char *p, const char *end, const char *word);
+
 /* "Original", "No norm", ...: as the web UI's setting "Emphasis mode" and its pictures have it. */
 const char *emphasis_label(Emphasis emphasis);
 #endif

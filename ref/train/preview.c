@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Kohya's steps and scale. The size is the run's own, cut to what the model can draw. */
+enum { STEPS = 30 };                                    /* kohya's, as is the scale */
+
+/* The size is the run's own, cut to what the model can draw. */
 static PromptLine first_line(const Trainer *t)
 {
     int step = checkpoint_step(&t->pipeline.model);
-    return (PromptLine){ .width = t->w / step * step, .height = t->h / step * step, .steps = 30, .seed = t->config->seed, .cfg_scale = 7.5 };
+    return (PromptLine){ .width = t->w / step * step, .height = t->h / step * step, .steps = STEPS, .seed = t->config->seed, .cfg_scale = 7.5 };
 }
 
 /* A size that a prompt leaves open, 0, will be one that the model can draw. */
@@ -26,7 +28,7 @@ static int check_line(const PromptLine *line, const Pipeline *model, const Train
 int preview_check(const TrainConfig *config, const Pipeline *model)
 {
     PromptLines prompts = { 0 };
-    int         status = config->sample_prompts ? prompt_lines_read(&prompts, config->sample_prompts, &(PromptLine){ .steps = 1 }, 0) : 0;
+    int         status = config->sample_prompts ? prompt_lines_read(&prompts, config->sample_prompts, &(PromptLine){ .steps = STEPS }, 0) : 0;
     for (int i = 0; model && i < prompts.count && !status; i++) status = check_line(&prompts.line[i], model, config);
     prompt_lines_close(&prompts);
     return status;

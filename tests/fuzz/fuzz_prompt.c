@@ -1,4 +1,4 @@
-/* covers ref/diffusion/sample_config.c ref/text/prompt.c ref/text/emphasis.c ref/text/chunks.c ref/text/tokenizer.c
+/* covers ref/diffusion/sample_config.c ref/text/prompt.c ref/text/edit.c ref/text/emphasis.c ref/text/chunks.c ref/text/tokenizer.c
  * A file of prompts, each described as in a picture and cut into chunks; its first line also as what follows --lora. */
 #include "fuzz.h"
 #include "diffusion/sample_config.h"
@@ -25,14 +25,13 @@ static Tokenizer open_tokenizer(void)
 }
 
 /* Whole chunks, of tokens that there are and weights that are kept in range; a word of several vectors stands whole in one of them. */
-static void check_chunks(const char *prompt, Emphasis emphasis)
+static void check_chunks(const char *text, Emphasis emphasis)
 {
     static Tokenizer tok;
     Chunks           c = { 0 };
     if (!tok.tables) tok = open_tokenizer();
-    int count = chunks_add(&c, &tok, prompt, emphasis);
-    CHECK(count > 0 || *err_text(), "refused without a word");
-    CHECK(count > 0 || (emphasis != EMPHASIS_NONE && prompt_check(prompt, 1, emphasis) < 0), "not refused before: %s", prompt);
+    int count = chunks_add(&c, &tok, text, emphasis);
+    CHECK(count > 0, "refused, but not by prompt_check: %s", text);
     for (int i = 0; i < count; i++) {
         int32_t *ids = c.ids + i * c.length;
         double  *weight = c.weight + i * c.length;
@@ -47,6 +46,31 @@ static void check_chunks(const char *prompt, Emphasis emphasis)
     chunks_close(&c);
 }
 
+/* Each step has a text, and each text is had by a step or was counted. */
+static void check_prompt(const char *text, int negative, Emphasis emphasis, int steps)
+{
+    Prompt prompt;
+    if (prompt_check(text, negative, emphasis, steps)) {
+        CHECK(emphasis != EMPHASIS_NONE, "all is text: %s", text);
+        fuzz_refused("");
+        return;
+    }
+    CHECK(prompt_read(&prompt, text, negative, emphasis, steps) == 0, "refused, but not by prompt_check: %s", text);
+    CHECK(prompt.count == 1 || (prompt.count > 1 && !negative && emphasis != EMPHASIS_NONE), "%d parts", prompt.count);
+    for (int i = 0; i < prompt.count; i++) {
+        const Edit *edit = &prompt.part[i].edit;
+        int         times = 0;
+        for (int k = 0; k < steps; k++) CHECK(edit->at[k] >= 0 && edit->at[k] < edit->count, "step %d has text %d of %d", k, edit->at[k], edit->count);
+        for (int k = 0; k < edit->count; k++) {
+            CHECK(strlen(edit->text[k].text) <= strlen(text), "a text that is longer than its prompt");
+            times += edit->text[k].times;
+            if (k < 3) check_chunks(edit->text[k].text, emphasis);
+        }
+        CHECK(times >= edit->count && times <= steps && fabs(prompt.part[i].weight) <= MAX_EMPHASIS, "%d texts, %d times", edit->count, times);
+    }
+    prompt_free(&prompt);
+}
+
 static void check_line(const PromptLine *l)
 {
     char text[MAX_PARAMETERS];
@@ -54,8 +78,8 @@ static void check_line(const PromptLine *l)
     CHECK(l->width >= 0 && l->width <= MAX_SIDE && l->height >= 0 && l->height <= MAX_SIDE && l->steps >= 1 && l->steps <= MAX_STEPS, "out of range");
     CHECK(l->seed >= 0 && l->cfg_scale >= 0 && l->cfg_scale <= MAX_CFG, "out of range");
     for (int emphasis = 0; emphasis < EMPHASIS_COUNT; emphasis++) {
-        check_chunks(l->prompt, (Emphasis)emphasis);
-        check_chunks(l->negative_prompt, (Emphasis)emphasis);
+        check_prompt(l->prompt, 0, (Emphasis)emphasis, l->steps);
+        check_prompt(l->negative_prompt, 1, (Emphasis)emphasis, l->steps);
     }
     for (int sampler = 0; sampler < 2; sampler++) {
         ModelSource model = { .path = sampler ? "a/model.safetensors" : "a/model/", .clip_skip = sampler ? 2 : 0 };
