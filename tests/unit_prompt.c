@@ -273,7 +273,7 @@ static void test_paths(void **state)
     open_model(&p, "ref64");
     for (; (prompt = safetensors_meta(golden, name("path.%d", i).s)); i++) {
         double         cfg = strtod(safetensors_meta(golden, name("cfg.%d", i).s), NULL), x[LATENTS];
-        SampleSettings s = { SAMPLER_EULER, SIGMAS_UNIFORM, 8, 8, PATH_STEPS, cfg, EMPHASIS_ORIGINAL };
+        SampleSettings s = { .sampler = SAMPLER_EULER, .sigmas = SIGMAS_UNIFORM, .w = 8, .h = 8, .steps = PATH_STEPS, .cfg = cfg };
         SamplePicture  picture = { prompt, safetensors_meta(golden, name("negative.%d", i).s), (uint32_t)i };
         Image          image;
         Dump           d;
@@ -308,7 +308,7 @@ static void test_together(void **state)
     (void)state;
     open_model(&p, "ref64");
     for (int cfg = 1; cfg < 4; cfg += 2) {
-        SampleSettings s = { SAMPLER_EULER, SIGMAS_UNIFORM, 8, 8, 3, cfg, EMPHASIS_ORIGINAL };
+        SampleSettings s = { .sampler = SAMPLER_EULER, .sigmas = SIGMAS_UNIFORM, .w = 8, .h = 8, .steps = 3, .cfg = cfg };
         ok(pipeline_sample(&p, &s, picture, N, all, NULL, NULL));
         for (int i = 0; i < N; i++) {
             ok(pipeline_sample(&p, &s, &picture[i], 1, &one, NULL, NULL));

@@ -17,7 +17,7 @@
  * Its metadata: format, step, epoch, prediction, the settings of the update, loss, norm, loss_scale, picture.{j} and caption.{j} of each image.
  *
  * A batch of sampling, DIR/00000.safetensors after its first picture (DIR/without/ with --compare); i from 0
- *   in.sample.ids  in.sample.uncond (n,T)  text.layer.{i}  text.hidden (2n,T,C)            first without, then with the prompt (--cfg_scale 1: with); a row a chunk
+ *   in.sample.ids  in.sample.uncond (n,T)  text.layer.{i}  text.hidden (2n,T,C)            without, then with the prompt (--cfg_scale 1: with); a row a chunk
  *   in.sample.noise  in.sample.ancestral.{i} (n,4,h,w)                                     the first noise; what step i of an ancestral sampler adds
  *   sample.sigmas (steps+1)  sample.timesteps (steps)
  *   sample.{i}.input  sample.{i}.uncond  sample.{i}.cond  sample.{i}.output  sample.{i}.denoised (n,4,h,w)       output: of the two, guided
