@@ -68,14 +68,14 @@ static void not_finite(void **state)
     job_part(tmp_path("nan"), "text_encoder", "model.safetensors", "text_model.embeddings.token_embedding.weight", NAN); /* "!", as a word begins */
     assert_int_equal(file_write(tmp_path("prompts.txt"), "thing,red\nthing !#\nthing,round\nthing,red\n", 42), 0);
     draw_well("--output_dir @/well --from_file @/prompts.txt --seed 5");
-    assert_int_equal(draw("--output_dir @/some --from_file @/prompts.txt --seed 5 --batch_size 3 --text_encoder @/nan --grid @/some.png"), -1);
+    assert_int_equal(draw("--output_dir @/some --from_file @/prompts.txt --seed 5 --batch_size 3 --text_encoder @/nan --grid @/grids/some.png"), -1);
     snprintf(want, sizeof want, "%s: seed 6: the numbers of the latent are not finite: ", tmp_path("some/00001.png"));
     assert_true(strncmp(err_text(), want, strlen(want)) == 0 && strstr(err_text(), "of 4 pictures 1 is not made"));
     assert_false(is_file(tmp_path("some/00001.png")));
     assert_int_equal(difference("well/00000.png", "some/00000.png"), 0);
     assert_int_equal(difference("well/00002.png", "some/00002.png"), 0);
     assert_int_equal(difference("well/00003.png", "some/00003.png"), 0);
-    grid = picture("some.png");
+    grid = picture("grids/some.png");
     image_free(&grid);
 
     job_part(tmp_path("vae"), "vae", "diffusion_pytorch_model.safetensors", "decoder.conv_out.bias", INFINITY);
@@ -312,11 +312,16 @@ static void refusals(void **state)
         { "--scheduler karas", "karras" },
         { "--output_dir @/empty.txt", "empty.txt" },
         { "--steps 0", "--steps" },
+        { "--from_file @/many.txt --sampler_name ddim", "many.txt: \"thing\": steps: DDIM's 1000 steps" },
+        { "--grid @/grid.jpg", "grid.jpg: a name that ends in .png" },
+        { "--grid @/empty.txt/grid.png", "empty.txt: the folder cannot be made" },
+        { "--lora @/empty.txt:x", "empty.txt:x: no such file; a weight is the number" },
         { "--compare", "--lora" },
         { "--prompt a --from_file @/sizes.txt", "--from_file" },
     };
     assert_int_equal(file_write(tmp_path("empty.txt"), "# none\n", 7), 0);
     assert_int_equal(file_write(tmp_path("sizes.txt"), "thing\nthing --w 18\n", 19), 0);
+    assert_int_equal(file_write(tmp_path("many.txt"), "red\nthing --s 1000\n", 19), 0);
     assert_int_equal(file_write(tmp_path("wrong.txt"), "thing\nthing --s none\n", 21), 0);
     assert_int_equal(file_write(tmp_path("latin.txt"), "\xe9t\xe9\n", 4), 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

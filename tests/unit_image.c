@@ -93,7 +93,7 @@ static void test_refused(void **state)
     static const struct {
         const char *name, *part;
     } cases[] = {
-        { "cut.rgb.png", "not a readable PNG" },
+        { "cut.rgb.png", "not a readable PNG: cut short" },
         { "cut.444.jpg", "not a readable JPEG: cut short" },
         { "cut.progressive.jpeg", "cut short" },
         { "not.png", "not a picture" },

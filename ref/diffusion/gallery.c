@@ -41,7 +41,8 @@ static int read_prompts(Gallery *g)
         PromptLine *line = &g->prompts.line[i];
         if (!line->width) line->width = g->pipeline.model.native_w;
         if (!line->height) line->height = g->pipeline.model.native_h;
-        if (pipeline_takes(&g->pipeline, line->width, line->height)) return c->from_file ? err("%s: \"%s\": %s", c->from_file, line->prompt, err_text()) : -1;
+        if (pipeline_takes(&g->pipeline, line->width, line->height) || sampler_takes(c->sampler_name, c->scheduler, line->steps, &g->pipeline.schedule))
+            return c->from_file ? err("%s: \"%s\": %s", c->from_file, line->prompt, err_text()) : -1;
     }
     return 0;
 }
@@ -58,6 +59,17 @@ static int learn_embeddings(Gallery *g)
     return 0;
 }
 
+/* The folder of the grid's file, made as that of the pictures is. */
+static int make_grid_folder(const char *grid)
+{
+    char dir[PATH_SIZE];
+    if (path_join(dir, "", grid)) return -1;
+    char *slash = strrchr(dir, '/');
+    if (!slash || slash == dir) return 0;
+    *slash = 0;
+    return dir_make(dir);
+}
+
 /* Everything that can be wrong with what was asked for is found before the first picture is begun. */
 static int plan(Gallery *g)
 {
@@ -66,7 +78,8 @@ static int plan(Gallery *g)
     double              weight;
     for (int i = 0; i < c->lora.count; i++) {
         if (lora_argument(path, sizeof path, &weight, c->lora.item[i])) return -1;
-        if (!is_file(path) && !is_dir(path)) return err("%s: no such file", path);
+        if (is_file(path) || is_dir(path)) continue;
+        return err("%s: no such file%s", path, strchr(path, ':') ? "; a weight is the number behind a last colon" : "");
     }
     g->seed = (uint32_t)c->seed;
     if (c->seed < 0 && getrandom(&g->seed, sizeof g->seed, 0) != sizeof g->seed) return err("--seed -1: the system gives no random numbers");
@@ -75,7 +88,7 @@ static int plan(Gallery *g)
     g->pictures = g->prompts.count * c->n_iter;
     for (int pass = 0; pass < PASSES; pass++)
         if (!(g->image[pass] = calloc((size_t)g->pictures, sizeof(Image)))) return err("out of memory for %d pictures", g->pictures);
-    if (dir_make(c->output_dir)) return -1;
+    if (dir_make(c->output_dir) || (c->grid && make_grid_folder(c->grid))) return -1;
     if (c->seed < 0) fprintf(stderr, "seed         %u\n", g->seed);
     return 0;
 }

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int sample_config_check(const SampleConfig *config)
 {
+    if (config->grid && strcasecmp(path_extension(config->grid), ".png")) return err("--grid %s: a name that ends in .png was expected", config->grid);
     if (!config->prompt && !config->from_file) return err("--prompt: a prompt was expected, or --from_file with a file of prompts");
     if (config->prompt && config->from_file) return err("--prompt: --from_file was given as well; prompts come from one of the two");
     if (config->compare && !config->lora.count) return err("--compare: shows pictures without and with LoRAs, but no --lora was given");

@@ -48,6 +48,14 @@ void sampler_close(Sampler *s)
     *s = (Sampler){ 0 };
 }
 
+int sampler_takes(SamplerKind kind, SigmaKind sigmas, int steps, const Schedule *schedule)
+{
+    Sampler s;
+    int     status = sampler_open(&s, kind, sigmas, steps, schedule, 1);
+    sampler_close(&s);
+    return status;
+}
+
 /* ---- steps ---- */
 
 double sampler_input(double sigma) { return 1 / sqrt(1 + sigma * sigma); }

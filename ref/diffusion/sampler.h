@@ -33,6 +33,7 @@ typedef struct {
 /* 0, or -1 and err(): steps out of range, a noise schedule DDIM does not take, no memory. The schedule is not needed afterwards. */
 int    sampler_open(Sampler *s, SamplerKind kind, SigmaKind sigmas, int steps, const Schedule *schedule, size_t n);
 void   sampler_close(Sampler *s);
+int    sampler_takes(SamplerKind kind, SigmaKind sigmas, int steps, const Schedule *schedule);           /* would it open? 0, or -1 and err() */
 
 double sampler_input(double sigma);                     /* 1 / sqrt(1 + sigma^2): variance of the model's input is that of training */
 void   sampler_denoised(double *d, const double *x, const double *output, double sigma, Prediction prediction, size_t n);

@@ -95,8 +95,10 @@ static int bmp_is_opaque(const uint8_t *file, size_t size) { return size >= 34 &
 /* stb tries one format after the other, so that the reason it gives may be the last one's. */
 static const char *reason(const char *flaw)
 {
+    const char *said = stbi_failure_reason();
     if (flaw) return flaw;
-    return errno == ENOMEM || strcmp(stbi_failure_reason(), "outofmem") == 0 ? "no memory" : stbi_failure_reason();
+    if (errno == ENOMEM || !strcmp(said, "outofmem")) return "no memory";
+    return !strcmp(said, "outofdata") ? cut_short : said;
 }
 
 /* ---- reading ---- */

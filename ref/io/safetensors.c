@@ -135,13 +135,22 @@ static int check_entries(Mapped *m)
     return twice ? err("%s: %s: there twice", m->path, twice) : 0;
 }
 
+/* What a download may leave under the name: the page that asked for a login, or the place holder of a clone without its large files. */
+static const char *mistaken(const Mapped *m)
+{
+    static const char pointer[] = "version https://git-lfs.";
+    if (*m->map == '<') return "this is a web page, not what was to be downloaded";
+    if (m->size >= sizeof pointer - 1 && !memcmp(m->map, pointer, sizeof pointer - 1)) return "this stands for the file until `git lfs pull` fetches it";
+    return "this is not a safetensors file";
+}
+
 static int parse_header(Mapped *m)
 {
     uint64_t length;
     const char *text = m->map + 8, *end;
     if (m->size < 8) return err("%s: %zu bytes are too few for a safetensors file", m->path, m->size);
     memcpy(&length, m->map, 8);
-    if (length > HEADER_LIMIT) return err("%s: a header of %llu bytes: this is not a safetensors file", m->path, (unsigned long long)length);
+    if (length > HEADER_LIMIT) return err("%s: a header of %llu bytes: %s", m->path, (unsigned long long)length, mistaken(m));
     if (length > m->size - 8) return err("%s: cut short: a header of %llu bytes in a file of %zu", m->path, (unsigned long long)length, m->size);
     if (length == 0 || *text != '{') return err("%s: the header does not begin with {", m->path);
     if (!utf8_valid(text, length)) return err("%s: the header is not UTF-8", m->path);

@@ -112,6 +112,8 @@ typedef struct {
 static Json *open_config(const ConfigTexts *from, ConfigFile file, char path[PATH_SIZE])
 {
     if (path_join(path, from->folder, config_files[file])) return NULL;
+    if (!from->text && file == CONFIG_INDEX && !is_file(path))
+        return err("%s: No such file: this is not a model's folder in diffusers' layout; of a model that is one file, give the file", path), NULL;
     return from->text ? json_parse(from->text[file], path) : json_open(path);
 }
 

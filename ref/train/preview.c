@@ -17,11 +17,9 @@ static PromptLine first_line(const Trainer *t)
 /* A size that a prompt leaves open, 0, will be one that the model can draw. */
 static int check_line(const PromptLine *line, const Pipeline *model, const TrainConfig *c)
 {
-    int     step = checkpoint_step(&model->model), bad = line->width % step ? line->width : line->height;
-    Sampler sampler = { 0 };
-    int     status = bad % step ? err("width and height must be multiples of %d for this model, not %d", step, bad)
-                                : sampler_open(&sampler, c->sample_sampler, SIGMAS_AUTOMATIC, line->steps, &model->schedule, 1);
-    sampler_close(&sampler);
+    int step = checkpoint_step(&model->model), bad = line->width % step ? line->width : line->height;
+    int status = bad % step ? err("width and height must be multiples of %d for this model, not %d", step, bad)
+                            : sampler_takes(c->sample_sampler, SIGMAS_AUTOMATIC, line->steps, &model->schedule);
     return status ? err("%s: \"%s\": %s", c->sample_prompts, line->prompt, err_text()) : 0;
 }
 

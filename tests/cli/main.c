@@ -125,6 +125,10 @@ static void misuse(void)
         { SAMPLE "--prompt x --output_dir @/out --lora @/note.txt", 1, "note.txt: " },
         { SAMPLE "--from_file @/nothing --output_dir @/out", 1, "/nothing: " },
         { "sample @/nothing --prompt x --output_dir @/out", 1, "/nothing: " },
+        { "sample @/bare --prompt x --output_dir @/out", 1, "/bare/model_index.json: No such file: this is not a model's folder" },
+        { "sample @/page.safetensors --prompt x --output_dir @/out", 1, "page.safetensors: a header of" },
+        { "sample @/page.safetensors --prompt x --output_dir @/out", 1, "this is a web page" },
+        { SAMPLE "--prompt x --output_dir @/out --lora @/pointer.safetensors", 1, "stands for the file until `git lfs pull`" },
         { "selftest --op cnv", 1, "no op is called cnv" },
         { "selftest --bench --op cnv --set nought", 1, "nought" },
         { "selftest --bench --op fill --case 99", 1, "fill has no call 99" },
@@ -368,6 +372,7 @@ int main(int argc, char **argv)
     cli_open(argv[0]);
     for (int k = 0; k < 6; k++) put_picture("data/1_x", k, k < 3 ? 16 : 32, k < 3 ? 16 : 8);
     put_picture("broken/1_x", 0, 16, 16), put_picture("broken/1_x", 1, 16, 16), put_picture("strip/1_x", 0, 2, 40), put_picture("bare/1_x", 0, 4, 4);
+    put_text("page.safetensors", "<!doctype html>\n"), put_text("pointer.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
     put_text("note.txt", "a note\n"), put_text("broken/1_x/001.png", "\x89PNG\r\n\x1a\n, and then nothing of the kind\n");
     unlink(at("bare/1_x/000.png"));
     help();
