@@ -238,7 +238,6 @@ static void test_foreign(void **state)
     for (size_t k = 0; k < sizeof train / sizeof *train; k++) check_refused(&train[k], parse(&train_command, &c, train[k].line));
     static const Refusal sample[] = {
         { "m|--prompt|x|--H|96", { "--H 96: not here", "--height" } },
-        { "m|--prompt|x|--sampler|DPM++ 2M Karras", { "--sampler_name DPM++ 2M Karras", "--scheduler karras" } },
         { "m|--prompt|x|--guidance-scale=3", { "--cfg_scale" } },
         { "m|--prompt|x|--hr_upscaler|Latent", { "--hr_upscaler Latent", "--width" } },
     };
@@ -281,7 +280,7 @@ static void test_other_names(void **state)
     static const struct { const char *name; SamplerKind kind; } samplers[] = {
         { "ddim", SAMPLER_DDIM },       { "k_euler", SAMPLER_EULER },         { "euler_a", SAMPLER_EULER_A },       { "k_euler_a", SAMPLER_EULER_A },
         { "Euler", SAMPLER_EULER },     { "euler_ancestral", SAMPLER_EULER_A }, { "dpmsolver++", SAMPLER_DPMPP_2M }, { "dpmpp_2m", SAMPLER_DPMPP_2M },
-        { "dpm++2m", SAMPLER_DPMPP_2M }, { "k_dpmpp_2m", SAMPLER_DPMPP_2M },
+        { "dpm++2m", SAMPLER_DPMPP_2M }, { "k_dpmpp_2m", SAMPLER_DPMPP_2M },   { "DPM++ 2M Karras", SAMPLER_DPMPP_2M },
     };
     char line[256];
     for (size_t k = 0; k < sizeof samplers / sizeof *samplers; k++) {

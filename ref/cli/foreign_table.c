@@ -119,7 +119,6 @@ const Foreign sampling_elsewhere[] = {
     STOP("network_module", SEVERAL_WORDS, LORA), STOP("network_weights", SEVERAL_WORDS, LORA), STOP("network_mul", SEVERAL_WORDS, LORA),
     STOP("lora_model_dir", 1, LORA), STOP("lora_weight", 1, LORA), STOP("lora_scale", 1, LORA),
 
-    { "sampler_name", 1, false, "DPM++2MKarras", "give both: --sampler \"DPM++ 2M\" --scheduler karras" },
     OFF("eta", "0"), STOP("eta", 1, "DDIM adds no noise, Euler a its own: --sampler \"Euler a\""),
     STOP("init_img", 1, FROM_PICTURE), STOP("init_image", 1, FROM_PICTURE), STOP("img2img", 0, FROM_PICTURE), STOP("image_path", 1, FROM_PICTURE),
     STOP("image", 1, FROM_PICTURE), STOP("mask*", 1, FROM_PICTURE), STOP("strength", 1, FROM_PICTURE), STOP("denoising_strength", 1, FROM_PICTURE),

@@ -8,11 +8,11 @@
 
 #define ROWS(rows) (int)(sizeof(rows) / sizeof *(rows))
 
-/* As the web UI calls them; then kohya's, k-diffusion's and ComfyUI's names. */
+/* As the web UI calls them; then kohya's, k-diffusion's and ComfyUI's names, and one that the web UI had: karras is what DPM++ 2M takes by itself. */
 static const Choice samplers[] = {
     { "DDIM", SAMPLER_DDIM },       { "Euler", SAMPLER_EULER },        { "Euler a", SAMPLER_EULER_A },          { "DPM++ 2M", SAMPLER_DPMPP_2M },
     { "k_euler", SAMPLER_EULER },   { "k_euler_a", SAMPLER_EULER_A },  { "euler_ancestral", SAMPLER_EULER_A },  { "k_euler_ancestral", SAMPLER_EULER_A },
-    { "k_dpmpp_2m", SAMPLER_DPMPP_2M }, { "dpmsolver++", SAMPLER_DPMPP_2M }, { 0 }
+    { "k_dpmpp_2m", SAMPLER_DPMPP_2M }, { "dpmsolver++", SAMPLER_DPMPP_2M }, { "DPM++ 2M Karras", SAMPLER_DPMPP_2M }, { 0 }
 };
 
 /* Where a model comes from besides its path: the same for every command that takes one. */
