@@ -29,6 +29,7 @@ static void test_open(void **state)
     for (int k = 0; k < 3; k++) {
         const char *const name[] = { "ref", "ref64", "ref16" };
         assert_string_equal(set_open(name[k])->name, name[k]);
+        assert_true(set_loss_scale(set_open(name[k])) == (k == 2 ? 65536 : 1));
     }
     assert_null(set_open("reference"));
     assert_non_null(strstr(err_text(), "reference"));
