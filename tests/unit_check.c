@@ -257,6 +257,7 @@ static uint32_t crc_of_op(uint32_t crc, const Op *drawn)
 static void test_same_draws(void **state)
 {
     (void)state;
+    static const uint32_t DRAWS = 0xe6bad24d;           /* by gcc and by clang */
     uint32_t crc = 0;
     for (int kind = 0; kind < OP_COUNT; kind++)
         for (int number = 0; number < 12; number++) {
@@ -267,7 +268,7 @@ static void test_same_draws(void **state)
             crc = crc32_more(crc_of_op(crc, &c.op), &next, sizeof next);
             case_close(&c);
         }
-    assert_int_equal(crc, 0x0ccb676c);                 /* another number, for all compilers, where the drawing itself is changed */
+    if (crc != DRAWS) fail_msg("%08x: if it is the drawing that was changed, this is the new DRAWS; if not, two draws share a statement", crc);
 }
 
 /* ---- what counts as equal ---- */
