@@ -107,11 +107,9 @@ Var *nn_embed(Tape *t, const Var *ids, Tensor table, Tensor extra, Tensor positi
 /* Chunk i of k: what is kept of it, x (n k,1,t,c), and where that stands in the row, y. The first keeps its BOS, the last its EOS. */
 static void chunk_views(Tensor *y, Tensor *x, int i, int k)
 {
-    int    from = i > 0, count = x->w - from - (i < k - 1), to = from + i * (x->w - 2);
-    size_t image = x->img;
-    *x = tensor_of(tensor_at(*x, (size_t)i * image + (size_t)from * x->ld), x->type, x->n / k, 1, count, x->c), x->img = (size_t)k * image;
-    size_t row = y->img;
-    *y = tensor_of(tensor_at(*y, (size_t)to * y->ld), y->type, y->n, 1, count, y->c), y->img = row;
+    int from = i > 0, count = x->w - from - (i < k - 1), to = from + i * (x->w - 2);
+    x->p = tensor_at(*x, (size_t)i * x->img + (size_t)from * x->ld), x->n /= k, x->w = count, x->img *= (size_t)k;
+    y->p = tensor_at(*y, (size_t)to * y->ld), y->w = count;
 }
 
 /* What is left out has no gradient. */
