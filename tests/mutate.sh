@@ -1,6 +1,6 @@
 #!/bin/sh
 # Wrong versions of a room of kernels, one edit each (tests/mutate.c), must be noticed: tests/mutate.sh [SEED [COUNT [ROOM]]], 100 of seed 1 and ref/ops unless
-# said otherwise; the other room is kernels/cpu. Quick tests come first, so most die in a second or two. All is built with the address sanitizer, which sees an
+# said otherwise; the other room is kernels/cpu. Quick tests come first, so most die in a second or two. All is built with the sanitizers, which see an
 # element too far. An edit that makes the very same machine code is drawn again. One that changes no result is named in tests/mutate.equal, with the reason;
 # of the others at least 95 of 100 must be noticed. Left out: trace_view.c, which draws a picture, and gemm_naive.c, which is not in this build.
 cd "$(dirname "$0")/.." || exit 1
@@ -33,7 +33,7 @@ rm -rf $tree; mkdir -p $tree
 cp -R Makefile ref kernels tests $tree; ln -s ../../golden $tree/golden
 cc -std=c11 -O1 -o $tree/mutate tests/mutate.c || exit 1
 
-build() { make -s -C $tree B=build OPT=-O1 CFLAGS=-g0 SAN=address "build/$1" >$log 2>&1; }
+build() { make -s -C $tree B=build OPT=-O1 CFLAGS=-g0 SAN=address,undefined "build/$1" >$log 2>&1; }
 # A minute of processor time; on a machine that is busy with other things that may be half an hour.
 passes() { (cd $tree && ulimit -t 60 && exec timeout 3000 "build/$@" >log 2>&1) 2>/dev/null; }
 notices() { # prints the test that fails, or `compiler`
