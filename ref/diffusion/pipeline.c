@@ -181,13 +181,13 @@ static void dump_ids(const Sampling *g, int row, int end, const char *name)
 {
     const Chunks *c = &g->text.chunks;
     int           first = g->text.row[row].first, count = (end < g->rows ? g->text.row[end].first : c->count) - first;
-    dump_host(g->p->dump, tensor_of(c->ids + (size_t)first * (size_t)c->length, T_I32, count, 1, c->length, 1), 2, name);
+    dump_host(g->p->dump, tensor_of(c->ids + (size_t)first * (size_t)c->length, T_I32, count, 1, c->length, 1), 2, "in.sample.%s", name);
 }
 
 static int encode_prompts(Sampling *g)
 {
-    dump_ids(g, g->negatives, g->rows, "in.sample.ids");
-    if (g->negatives) dump_ids(g, 0, g->negatives, "in.sample.uncond");
+    dump_ids(g, g->negatives, g->rows, "ids");
+    if (g->negatives) dump_ids(g, 0, g->negatives, "uncond");
     return conditioning_encode(&g->text, g->p, g->s->emphasis);
 }
 

@@ -77,10 +77,9 @@ static void check_line(const PromptLine *l)
     CHECK(utf8_valid(l->prompt, strlen(l->prompt)) && utf8_valid(l->negative_prompt, strlen(l->negative_prompt)), "a prompt that is not UTF-8");
     CHECK(l->width >= 0 && l->width <= MAX_SIDE && l->height >= 0 && l->height <= MAX_SIDE && l->steps >= 1 && l->steps <= MAX_STEPS, "out of range");
     CHECK(l->seed >= 0 && l->cfg_scale >= 0 && l->cfg_scale <= MAX_CFG, "out of range");
-    for (int emphasis = 0; emphasis < EMPHASIS_COUNT; emphasis++) {
-        check_prompt(l->prompt, 0, (Emphasis)emphasis, l->steps);
-        check_prompt(l->negative_prompt, 1, (Emphasis)emphasis, l->steps);
-    }
+    check_prompt(l->prompt, 0, l->emphasis, l->steps);
+    check_prompt(l->negative_prompt, 1, l->emphasis, l->steps);
+    check_prompt(l->prompt, 0, EMPHASIS_NONE, l->steps);
     for (int sampler = 0; sampler < 2; sampler++) {
         ModelSource model = { .path = sampler ? "a/model.safetensors" : "a/model/", .clip_skip = sampler ? 2 : 0 };
         prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", &model, "");
