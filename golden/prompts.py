@@ -39,6 +39,7 @@ PROMPTS = [
     ("original", "dog " * 54 + "," + " cat" * 21),
     ("original", "dog " * 74 + ", the cat"),
     ("original", "dog " * 75 + ", the cat"),
+    ("original", "dog " * 72 + ", BREAK" + " cat" * 80),
 ]
 PATHS = [  # prompt, negative prompt, cfg
     (r"a [cat:dog:2] thing \[x:y:1\]", "", 3.0),

@@ -123,6 +123,11 @@ static void tells_all_problems(void **state)
     text = dry("--sample_prompts @/steps.txt --sample_every_n_epochs 1 --sample_sampler ddim", -1);
     has(text, "steps.txt: \"thing\": steps: DDIM's 1000 steps");
     free(text);
+    put_text("tags.txt", "[thing:red:0.5] AND (red:1.2), BREAK\nthing --n red <lora:x:1>\n");
+    text = dry("--sample_prompts @/tags.txt --sample_every_n_epochs 1", -1);
+    has(text, "tags.txt:2: <lora:x:1>: `sdlora sample` takes LoRAs as --lora FILE:WEIGHT");
+    assert_string_equal(err_text(), "1 problem");
+    free(text);
     text = dry("--set none --train_data_dir @/nowhere", -1);
     has(text, "nowhere: no such folder");
     has(text, "none: no such kernel set");

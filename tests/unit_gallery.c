@@ -165,10 +165,11 @@ static void words_change_pictures_and_are_told(void **state)
     char want[1024], hash[2][HASH_SIZE];
     assert_int_equal(hash_file(hash[0], "golden/embeddings/dir/Cat.pt"), 0);
     assert_int_equal(hash_file(hash[1], "golden/embeddings/dir/bad-hands-5.safetensors"), 0);
-    put_prompts("a cat --n bad-hands-5\nthing,red --n bad-hands-5, CAT\nthing,red\na cat\n");
+    put_prompts("a cat --n bad-hands-5\nthing,red --n (bad-hands-5:1.2), [big:CAT:1]\nthing,red\na cat\n");
     draw_well(EMBEDDINGS " --output_dir @/words --from_file @/prompts.txt --seed 3");
     draw_well("--output_dir @/plain --from_file @/prompts.txt --seed 3");
-    const char *const text[] = { "a cat\nNegative prompt: bad-hands-5\n", "thing,red\nNegative prompt: bad-hands-5, CAT\n", "thing,red\n", "a cat\n" };
+    const char *const text[] = { "a cat\nNegative prompt: bad-hands-5\n", "thing,red\nNegative prompt: (bad-hands-5:1.2), [big:CAT:1]\n",
+                                 "thing,red\n", "a cat\n" };
     char words[4][128] = { "" };
     snprintf(words[0], sizeof words[0], ", TI hashes: \"Cat: %.12s, bad-hands-5: %.12s\"", hash[0], hash[1]);
     snprintf(words[1], sizeof words[1], ", TI hashes: \"bad-hands-5: %.12s, Cat: %.12s\"", hash[1], hash[0]);
@@ -229,6 +230,26 @@ static void every_sampler_draws(void **state)
     }
     draw_well("--output_dir @/sampler --seed 3 --steps 4 --scheduler karras");   /* what automatic is for DPM++ 2M */
     assert_int_equal(difference("sampler/00000.png", name[3]), 0);
+}
+
+/* A weight changes the picture, and in another way without its norm. The mode is told where there are brackets, as in the web UI. */
+static void emphasis_is_told(void **state)
+{
+    (void)state;
+    const char *plain = "\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Automatic, CFG scale: 7, Seed: 3, Size: 16x16, Model: model, RNG: CPU";
+    char        want[256];
+    draw_well("--output_dir @/plain --seed 3 --emphasis no_norm");
+    draw_well("--output_dir @/ignore --seed 3 --prompt (thing:2),red --emphasis ignore");
+    draw_well("--output_dir @/weight --seed 3 --prompt (thing:2),red");
+    draw_well("--output_dir @/norm --seed 3 --prompt (thing:2),red --emphasis no_norm");
+    draw_well("--output_dir @/none --seed 3 --prompt (thing:2),red<lora:x:1> --emphasis none");
+    check_text("plain/00000.png", strcat(strcat(strcpy(want, "thing,red"), plain), ", Version: sdlora"));
+    check_text("weight/00000.png", strcat(strcat(strcpy(want, "(thing:2),red"), plain), ", Version: sdlora"));
+    check_text("norm/00000.png", strcat(strcat(strcpy(want, "(thing:2),red"), plain), ", Emphasis: No norm, Version: sdlora"));
+    check_text("none/00000.png", strcat(strcat(strcpy(want, "(thing:2),red<lora:x:1>"), plain), ", Emphasis: None, Version: sdlora"));
+    assert_int_equal(difference("ignore/00000.png", "plain/00000.png"), 0);
+    assert_true(difference("weight/00000.png", "plain/00000.png") > 0 && difference("weight/00000.png", "norm/00000.png") > 0);
+    assert_true(difference("none/00000.png", "plain/00000.png") > 0);
 }
 
 /* What the web UI reads again: it says nothing of 1. */
@@ -312,6 +333,10 @@ static void refusals(void **state)
         { "--scheduler karas", "karras" },
         { "--output_dir @/empty.txt", "empty.txt" },
         { "--steps 0", "--steps" },
+        { "--prompt a<lora:x:1>", "--prompt: <lora:x:1>: `sdlora sample` takes LoRAs as --lora FILE:WEIGHT" },
+        { "--negative_prompt [x:1.3]", "--negative_prompt: [x:1.3]: " },
+        { "--from_file @/tags.txt", "tags.txt:2: (...:1.2.3): a number was expected" },
+        { "--emphasis some", "no_norm" },
         { "--from_file @/many.txt --sampler_name ddim", "many.txt: \"thing\": steps: DDIM's 1000 steps" },
         { "--grid @/grid.jpg", "grid.jpg: a name that ends in .png" },
         { "--grid @/empty.txt/grid.png", "empty.txt: the folder cannot be made" },
@@ -321,6 +346,7 @@ static void refusals(void **state)
     };
     assert_int_equal(file_write(tmp_path("empty.txt"), "# none\n", 7), 0);
     assert_int_equal(file_write(tmp_path("sizes.txt"), "thing\nthing --w 18\n", 19), 0);
+    assert_int_equal(file_write(tmp_path("tags.txt"), "thing\nthing --n (a:1.2.3)\n", 26), 0);
     assert_int_equal(file_write(tmp_path("many.txt"), "red\nthing --s 1000\n", 19), 0);
     assert_int_equal(file_write(tmp_path("wrong.txt"), "thing\nthing --s none\n", 21), 0);
     assert_int_equal(file_write(tmp_path("latin.txt"), "\xe9t\xe9\n", 4), 0);
@@ -342,6 +368,7 @@ int main(void)
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(a_batch_holds_what_fits_together), cmocka_unit_test(words_change_pictures_and_are_told),
         cmocka_unit_test(scale_one_is_the_prompt_alone),
+        cmocka_unit_test(emphasis_is_told),
         cmocka_unit_test(every_sampler_draws),
         cmocka_unit_test(clip_skip_is_told),
         cmocka_unit_test(loras),

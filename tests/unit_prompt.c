@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { PROMPTS = 14, WITH_STATES = 6, PATHS = 5, PATH_STEPS = 5, LATENTS = 4 * 4 * 4 };
+enum { PROMPTS = 15, WITH_STATES = 6, PATHS = 5, PATH_STEPS = 5, LATENTS = 4 * 4 * 4 };
 static const char   model_path[] = "golden/parity/a/model", mocha[] = "golden/words/kohya.safetensors";
 static const double agree = 1e-10;                      /* of the largest value: two float64 computations of the same thing */
 
