@@ -27,6 +27,13 @@ int utf8_put(char out[4], int32_t code)
     return 4;
 }
 
+int utf8_cut(const char *s, size_t size, int most)
+{
+    if (size <= (size_t)most) return (int)size;
+    while (most > 0 && ((uint8_t)s[most] & 0xc0) == 0x80) most--;
+    return most;
+}
+
 int utf8_valid(const char *s, size_t size)
 {
     const char *end = s + size;

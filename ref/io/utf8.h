@@ -11,6 +11,7 @@ enum { UTF8_REPLACEMENT = 0xfffd };
 int32_t utf8_next(const char **s, const char *end);
 
 int utf8_put(char out[4], int32_t code);                /* the number of bytes written, 1..4 */
+int utf8_cut(const char *s, size_t size, int most);     /* bytes of the whole characters among the first `most` of well-formed s[0..size) */
 int utf8_valid(const char *s, size_t size);
 int utf8_printable(const char *s, size_t size);         /* no control character, below U+0020 or U+007F: a name that may stand in a message's line */
 #endif

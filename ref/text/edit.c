@@ -1,14 +1,19 @@
 #include "text/edit.h"
 #include "base/err.h"
+#include "io/utf8.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { SHOWN = 60 };                                    /* bytes of a piece in a message */
+
 /* Walks a prompt: once to find the steps behind which it changes, then once for each text. */
 typedef struct {
-    int   steps, step;                                  /* step, from 1: whose text it is; 0: mark the steps */
-    char *mark;                                         /* (steps + 1) */
-    char *out;                                          /* end of the text so far */
+    const char *prompt;
+    const int  *close;                                  /* of pair_brackets */
+    int         steps, step;                            /* step, from 1: whose text it is; 0: mark the steps */
+    char       *mark;                                   /* (steps + 1) */
+    char       *out;                                    /* end of the text so far */
 } Walk;
 
 /* Texts between [ and ], parted by bars or by colons, the last of which has a number behind it. */
@@ -19,17 +24,23 @@ typedef struct {
     int         is_share;
 } Bracket;
 
-/* The end of the bracket that opens at p, NULL: none, or one of another kind stands before it. */
-static const char *close_of(const char *p, const char *end)
+/* close[i] = the place of the bracket that closes the one at i; 0: none does, or one of another kind stands before it. */
+static void pair_brackets(int *close, int *open, const char *text)
 {
-    char close = *p == '(' ? ')' : ']';
-    for (p++; p < end; p++) {
-        if (*p == '\\' && p + 1 < end) p++;
-        else if (*p == ')' || *p == ']') return *p == close ? p : NULL;
-        else if ((*p == '(' || *p == '[') && !(p = close_of(p, end))) return NULL;
+    int opened = 0;
+    for (int i = 0; text[i]; i++) {
+        if (text[i] == '\\' && text[i + 1]) i++;
+        else if (text[i] == '(' || text[i] == '[') open[opened++] = i;
+        else if ((text[i] == ')' || text[i] == ']') && opened) {
+            int from = open[--opened];
+            if (text[from] == (text[i] == ')' ? '(' : '[')) close[from] = i;
+            else opened = 0;
+        }
     }
-    return NULL;
 }
+
+/* The bracket that closes the one at p. */
+static const char *close_of(const Walk *w, const char *p) { return w->close[p - w->prompt] ? w->prompt + w->close[p - w->prompt] : NULL; }
 
 /* A number between blanks fills [p, end). */
 static int read_when(Bracket *b, const char *p, const char *end)
@@ -43,12 +54,12 @@ static int read_when(Bracket *b, const char *p, const char *end)
 }
 
 /* 1: the [ at p begins an edit. */
-static int read_bracket(Bracket *b, const char *p, const char *end)
+static int read_bracket(Bracket *b, const Walk *w, const char *p)
 {
-    *b = (Bracket){ .begin = p + 1, .end = close_of(p, end) };
+    *b = (Bracket){ .begin = p + 1, .end = close_of(w, p) };
     for (const char *at = p + 1; b->end && at < b->end; at++) {
         if (*at == '\\') at++;
-        else if (*at == '(' || *at == '[') at = close_of(at, b->end);
+        else if (*at == '(' || *at == '[') at = close_of(w, at);
         else if (*at == '|') b->bars++;
         else if (*at == ':') b->first = b->colons++ ? b->first : at, b->last = at;
     }
@@ -60,9 +71,9 @@ static int walk(Walk *w, const char *p, const char *end);
 /* The step that n means, or -1 and err(). */
 static int step_of(const Walk *w, const Bracket *b)
 {
-    int size = (int)(b->end + 2 - b->begin);
     if (b->is_share && !(b->when >= 0 && b->when <= 1))
-        return err("%.*s: a step or a share of the steps, from 0.0 to 1.0, was expected last; (word:1.3) is a weight", size < 60 ? size : 60, b->begin - 1);
+        return err("%.*s: a step or a share of the steps, from 0.0 to 1.0, was expected last; (word:1.3) is a weight",
+                   utf8_cut(b->begin - 1, (size_t)(b->end + 2 - b->begin), SHOWN), b->begin - 1);
     double step = b->is_share ? b->when * w->steps : b->when;
     return step < 0 ? 0 : step < w->steps ? (int)step : w->steps;
 }
@@ -84,7 +95,7 @@ static int walk_turns(Walk *w, const Bracket *b)
     if (!w->step) memset(w->mark, 1, (size_t)w->steps + 1);
     for (const char *at = b->begin; at <= b->end; at++) {
         if (at < b->end && *at == '\\') at++;
-        else if (at < b->end && (*at == '(' || *at == '[')) at = close_of(at, b->end);
+        else if (at < b->end && (*at == '(' || *at == '[')) at = close_of(w, at);
         else if (at == b->end || *at == '|') {
             if ((turn < 0 || turn == option) && walk(w, begin, at)) return -1;
             option++, begin = at + 1;
@@ -96,7 +107,7 @@ static int walk_turns(Walk *w, const Bracket *b)
 static int walk(Walk *w, const char *p, const char *end)
 {
     for (Bracket b; p < end; p++) {
-        if (*p == '[' && read_bracket(&b, p, end)) {
+        if (*p == '[' && read_bracket(&b, w, p)) {
             if (b.bars ? walk_turns(w, &b) : walk_change(w, &b)) return -1;
             p = b.end;
             continue;
@@ -133,10 +144,13 @@ int edit_plain(Edit *edit, const char *prompt, int steps) { return open_edit(edi
 /* The text of a mark is that of all steps behind the mark before it, which count from 0: step n is still the text that ends with n. */
 int edit_read(Edit *edit, const char *prompt, int steps)
 {
-    const char *end = prompt + strlen(prompt);
-    char       *text = malloc((size_t)(end - prompt) + 1), *mark = calloc((size_t)steps + 1, 1);
-    int         status = open_edit(edit, steps) || !text || !mark ? err("out of memory for a prompt of %d steps", steps) : 0;
-    Walk        w = { .steps = steps, .mark = mark, .out = text };
+    size_t      size = strlen(prompt) + 1;
+    const char *end = prompt + size - 1;
+    char       *text = malloc(size), *mark = calloc((size_t)steps + 1, 1);
+    int        *close = calloc(2 * size, sizeof *close);
+    int         status = open_edit(edit, steps) || !text || !mark || !close ? err("out of memory for a prompt of %d steps", steps) : 0;
+    Walk        w = { .prompt = prompt, .close = close, .steps = steps, .mark = mark, .out = text };
+    if (!status) pair_brackets(close, close + size, prompt);
     if (!status) status = walk(&w, prompt, end);
     if (!status) mark[steps] = 1;
     for (int step = 1, next = 0; step <= steps && !status; step++) {
@@ -150,6 +164,7 @@ int edit_read(Edit *edit, const char *prompt, int steps)
     }
     free(text);
     free(mark);
+    free(close);
     return status;
 }
 

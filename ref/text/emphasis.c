@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+enum { SHOWN = 60 };                                    /* bytes of a piece in a message */
 static const char blanks[] = " \t\n\v\f\r", marks[] = "\\()[]:", break_word[] = "BREAK";
 static const double round_factor = 1.1, square_factor = 1 / 1.1;
 
@@ -119,7 +120,8 @@ static int join(EmphasisParts *parts, Emphasis emphasis)
         EmphasisPart part = parts->part[i];
         size_t       size = strlen(part.text) + 1;
         if (!(fabs(part.weight) <= MAX_EMPHASIS))
-            return err("\"%.60s\" weighs %g times; from %d to %d was expected", part.text, part.weight, -MAX_EMPHASIS, MAX_EMPHASIS);
+            return err("\"%.*s\" weighs %g times; from %d to %d was expected", utf8_cut(part.text, size - 1, SHOWN), part.text, part.weight, -MAX_EMPHASIS,
+                       MAX_EMPHASIS);
         int joins = last && last->weight == part.weight && !part.breaks;
         to = memmove(to - joins, part.text, size);
         if (!joins) {

@@ -1,13 +1,12 @@
 #include "text/prompt.h"
 #include "base/err.h"
+#include "io/utf8.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SHOWN = 60 };                                    /* bytes of a piece in a message */
-
-static int shown(size_t size) { return (int)(size < SHOWN ? size : SHOWN); }
 
 static int is_of_name(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
@@ -53,7 +52,7 @@ int prompt_read(Prompt *prompt, const char *text, int negative, Emphasis emphasi
         double      weight = 1;
         const char *stop = at ? at : end, *colon = at || prompt->count ? find_weight(&weight, p, stop) : NULL;
         if (!(fabs(weight) <= MAX_EMPHASIS))
-            return err("\"%.*s\": a weight from %d to %d was expected", shown((size_t)(stop - p)), p, -MAX_EMPHASIS, MAX_EMPHASIS);
+            return err("\"%.*s\": a weight from %d to %d was expected", utf8_cut(p, (size_t)(stop - p), SHOWN), p, -MAX_EMPHASIS, MAX_EMPHASIS);
         if (add_part(prompt, p, colon ? colon : stop, weight, emphasis, steps)) return -1;
     }
     return 0;
@@ -78,8 +77,8 @@ static int check_tags(const char *prompt)
         if (!end || end == at + name + 2) continue;
         size_t size = (size_t)(end + 1 - at);
         if (strncmp(at + 1, "lora:", 5) == 0 || strncmp(at + 1, "lyco:", 5) == 0)
-            return err("%.*s: `sdlora sample` takes LoRAs as --lora FILE:WEIGHT, a prompt has none", shown(size), at);
-        return err("%.*s: the web UI's extra networks are not known here; leave it out of the prompt", shown(size), at);
+            return err("%.*s: `sdlora sample` takes LoRAs as --lora FILE:WEIGHT, a prompt has none", utf8_cut(at, size, SHOWN), at);
+        return err("%.*s: the web UI's extra networks are not known here; leave it out of the prompt", utf8_cut(at, size, SHOWN), at);
     }
     return 0;
 }
@@ -93,7 +92,7 @@ static int check_infotext(const char *prompt)
         int is_steps = strncmp(line, steps, sizeof steps - 1) == 0 && isdigit((unsigned char)line[sizeof steps - 1]);
         if (is_steps || strncmp(line, negative, sizeof negative - 1) == 0)
             return err("\"%.*s\": this is all that a picture says of itself; give its parts as --prompt, --negative_prompt, --steps, --sampler_name, "
-                       "--cfg_scale, --seed, --width and --height", shown(strcspn(line, "\n")), line);
+                       "--cfg_scale, --seed, --width and --height", utf8_cut(line, strcspn(line, "\n"), SHOWN), line);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* covers ref/diffusion/sample_config.c ref/text/prompt.c ref/text/edit.c ref/text/emphasis.c ref/text/chunks.c ref/text/tokenizer.c
+/* covers ref/diffusion/sample_config.c ref/io/utf8.c ref/text/prompt.c ref/text/edit.c ref/text/emphasis.c ref/text/chunks.c ref/text/tokenizer.c
  * A file of prompts, each described as in a picture and cut into chunks; its first line also as what follows --lora. */
 #include "fuzz.h"
 #include "diffusion/sample_config.h"

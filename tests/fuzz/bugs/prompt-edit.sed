@@ -1,2 +1,2 @@
-# ref/text/edit.c: the end of a bracket is looked for behind the text
-s/else if ((\*p == '(' || \*p == '\[') \&\& !(p = close_of(p, end))) return NULL;/else if (*p == '(' || *p == '[') p = close_of(p, end);/
+# ref/text/edit.c: a bracket is closed by one of another kind
+s/if (text\[from\] == (text\[i\] == ')' ? '(' : '\[')) close\[from\] = i;/if (text[from]) close[from] = i;/
