@@ -145,6 +145,10 @@ static void test_folders(void **state)
     names_free(&names);
     expect_error(dir_list(&names, tmp_path("nowhere")), "/nowhere: No such file");
     expect_error(dir_make(tmp_path("x/y/a/b")), "x/y/a: the folder cannot be made");
+    uid_t user = geteuid();                             /* what root may not be kept from */
+    assert_true(chmod(tmp_dir, 0755) == 0 && chmod(tmp_path("x"), 0555) == 0 && (user || seteuid(65534) == 0));
+    expect_error(dir_make(tmp_path("x/new")), "x/new: the folder cannot be made: Permission denied");
+    assert_true((user || seteuid(user) == 0) && chmod(tmp_path("x"), 0755) == 0);
     expect_error(dir_make(""), "without a name");
     memset(long_name, 'n', sizeof long_name - 1);
     long_name[sizeof long_name - 1] = 0;

@@ -6,10 +6,12 @@
 #include "io/grid.h"
 #include "lora/lora.h"
 #include "ops/trace.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum { PASSES = 2 };                                    /* passes: without the LoRAs, with them */
 
@@ -59,15 +61,16 @@ static int learn_embeddings(Gallery *g)
     return 0;
 }
 
-/* The folder of the grid's file, made as that of the pictures is. */
+/* The folder of the grid's file, made as that of the pictures is; the file comes last, and it would be late to find that there is no way in. */
 static int make_grid_folder(const char *grid)
 {
     char dir[PATH_SIZE];
     if (path_join(dir, "", grid)) return -1;
     char *slash = strrchr(dir, '/');
-    if (!slash || slash == dir) return 0;
-    *slash = 0;
-    return dir_make(dir);
+    if (slash && slash != dir) *slash = 0;
+    else strcpy(dir, slash ? "/" : ".");
+    if (dir_make(dir)) return -1;
+    return access(dir, W_OK | X_OK) ? err("--grid %s: cannot be written: %s", grid, strerror(errno)) : 0;
 }
 
 /* Everything that can be wrong with what was asked for is found before the first picture is begun. */

@@ -212,7 +212,8 @@ int dir_make(const char *path)
         if (*p && *p != '/') continue;
         char end = *p;
         *p = 0;
-        if (mkdir(part, 0777) < 0 && !is_dir(part)) return err("%s: the folder cannot be made: %s", part, strerror(errno));
+        int why = mkdir(part, 0777) < 0 ? errno : 0;
+        if (why && !is_dir(part)) return err("%s: the folder cannot be made: %s", part, strerror(why));
         if (!end) return 0;
         *p = end;
     }
