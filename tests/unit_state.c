@@ -166,6 +166,11 @@ static void nothing_learned_is_lost(void **state)
     assert_same_tensors(tmp_path("whole/lora.safetensors"), tmp_path("parts/lora.safetensors"));
     assert_int_equal(tmp_remove(tmp_path("whole")), 0);
     assert_int_equal(tmp_remove(tmp_path("parts")), 0);
+
+    assert_int_equal(dir_make(tmp_path("parts/lora-step00000003.safetensors")), 0);        /* where the LoRA itself has no place it is said once */
+    assert_int_equal(run("--output_dir @/parts --max_train_steps 6 --save_every_n_steps 3", 1), -1);
+    if (!strstr(err_text(), "lora-step00000003.safetensors") || strstr(err_text(), "(and")) fail_msg("%s", err_text());
+    assert_int_equal(tmp_remove(tmp_path("parts")), 0);
 }
 
 /* ---- states that do not fit ---- */

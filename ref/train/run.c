@@ -176,7 +176,8 @@ static int save_lost(const Trainer *t, Watch *w, int first)
     log_close(&w->log);                                 /* of two reasons the first is told */
     snprintf(mark, sizeof mark, step_mark, t->at.step);
     if (t->at.step == first || output_path(path, t->config, mark, ".safetensors")) return err("%s", why);
-    return save(t, &w->metadata, mark, 1) ? err("%s (and: %s)", why, err_text()) : err("%s: saved in %s", why, path);
+    if (save(t, &w->metadata, mark, 1) == 0) return err("%s: saved in %s", why, path);
+    return strcmp(why, err_text()) ? err("%s (and: %s)", why, err_text()) : -1;
 }
 
 int train_run(const TrainConfig *config)
