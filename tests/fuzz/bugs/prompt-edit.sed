@@ -1,2 +1,2 @@
-# ref/text/edit.c: a bracket is closed by one of another kind
-s/if (text\[from\] == (text\[i\] == ')' ? '(' : '\[')) close\[from\] = i;/if (text[from]) close[from] = i;/
+# ref/text/edit.c: a bracket around one that is closed by another kind is closed, too
+s/            else opened = 0;//
