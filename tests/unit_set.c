@@ -285,6 +285,23 @@ static void test_null(void **state)
     free(set);
 }
 
+/* Smooth L1 of width 0 is 2 |d|, and where two slopes meet it has none. */
+static void test_pointed(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        Set   *set = set_open(k ? "cpu" : "ref");
+        float  pred[2] = { 1, 3 }, target[2] = { 1, 1 }, one[1] = { 1 }, none[1] = { 0 }, loss[1], slope[2], ctl[CTL_COUNT] = { 0 };
+        Tensor each = tensor_of(one, T_F32, 1, 1, 1, 1);
+        ctl[CTL_SCALE] = 1;
+        Op op = op_loss(tensor_of(loss, T_F32, 1, 1, 1, 1), tensor_of(slope, T_F32, 1, 1, 1, 2), tensor_of(pred, T_F32, 1, 1, 1, 2),
+                        tensor_of(target, T_F32, 1, 1, 1, 2), each, tensor_of(none, T_F32, 1, 1, 1, 1), NONE, tensor_of(ctl, T_F32, 1, 1, 1, CTL_COUNT),
+                        LOSS_SMOOTH_L1, 1);
+        if (set->run(set, &op)) fail_msg("%s", err_text());
+        assert_true(loss[0] == 2 && slope[0] == 0 && slope[1] == 1);
+    }
+}
+
 static int find_cmocka(struct dl_phdr_info *library, size_t size, void *path)
 {
     (void)size;
@@ -317,6 +334,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_open),     cmocka_unit_test(test_alloc),  cmocka_unit_test(test_transfer),
                                         cmocka_unit_test(test_refusals), cmocka_unit_test(test_narrow), cmocka_unit_test(test_narrow_refusals),
                                         cmocka_unit_test(test_levels),   cmocka_unit_test(test_complete), cmocka_unit_test(test_entries),
-                                        cmocka_unit_test(test_null),      cmocka_unit_test(test_runtimes) };
+                                        cmocka_unit_test(test_null),     cmocka_unit_test(test_runtimes), cmocka_unit_test(test_pointed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

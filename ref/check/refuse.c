@@ -21,8 +21,10 @@ static int refused(Set *set, const Op *op, const char *what)
 
 static int refuse_strides(const Op *op, Set *set, int k, const char *role)
 {
-    static const char *const wrong[] = { "rows nearer than they are long", "rows too far apart", "images that overlap" };
-    for (int spoil = 0; spoil < 3; spoil++) {
+    enum { W = 10, SEGMENTS = 17 };                     /* of op_tensor */
+    static const char *const wrong[] = { "rows nearer than they are long", "rows too far apart", "images that overlap", "outputs too far apart" };
+    const int is_weight = k == W || k >= SEGMENTS || (k == 0 && (op->kind == OP_LINEAR_DW || op->kind == OP_CONV_DW));
+    for (int spoil = 0; spoil < 3 + is_weight; spoil++) {
         char what[64];
         Op bad = *op;
         Tensor *t = op_tensor(&bad, k);
@@ -30,8 +32,9 @@ static int refuse_strides(const Op *op, Set *set, int k, const char *role)
         if (spoil == 0) t->ld = c - 1;
         if (spoil == 1) t->ld = (size_t)INT_MAX + 1, t->img = rows * t->ld;
         if (spoil == 2) t->img = (rows - 1) * t->ld + c - 1;
+        if (spoil == 3) t->img = (size_t)INT_MAX + 1;
         snprintf(what, sizeof what, "%s with %s", role, wrong[spoil]);
-        if ((spoil < 2 || t->n > 1) && refused(set, &bad, what)) return -1;
+        if ((spoil != 2 || t->n > 1) && refused(set, &bad, what)) return -1;
     }
     return 0;
 }
