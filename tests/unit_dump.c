@@ -296,7 +296,7 @@ static void test_sample(void **state)
 static void test_ancestral(void **state)
 {
     (void)state;
-    draw("--sampler Euler_a --cfg_scale 1 --output_dir @/seen --dump @/a");
+    draw("--sampler Euler_a --cfg_scale 1 --output_dir @/ancestral --dump @/a");
     File f = file_open(tmp_path("a/00000.safetensors"));
     expect_shape(&f, "in.sample.ancestral.1", 4, 2, 4, 8, 8);
     assert_null(safetensors_find(f.file, "in.sample.ancestral.2"));         /* the last step adds none */

@@ -98,13 +98,32 @@ static void seeds_follow_on(void **state)
     draw_well("--output_dir @/many --from_file @/prompts.txt --seed 5 --n_iter 2");
     for (int k = 0; k < 6; k++) {
         snprintf(line, sizeof line, "--output_dir @/one --seed %s", seed[k]);
-        draw_well(line);
-        snprintf(many, sizeof many, "many/%05d.png", k);
-        assert_int_equal(difference(many, "one/00000.png"), 0);
+        draw_well(line);                                /* its number is the next one */
+        snprintf(many, sizeof many, "many/%05d.png", k), snprintf(one, sizeof one, "one/%05d.png", k);
+        assert_int_equal(difference(many, one), 0);
     }
     assert_false(is_file(tmp_path("many/00006.png")));
     snprintf(one, sizeof one, "many/%05d.png", 1);
     assert_true(difference("many/00000.png", one) > 0);
+}
+
+/* What is there stays, whoever made it, and with --compare a pair has one number. */
+static void numbers_go_on(void **state)
+{
+    (void)state;
+    draw_well("--seed 5 --n_iter 2");
+    assert_int_equal(file_write(tmp_path("out/00041.png"), "mine", 4), 0);
+    assert_int_equal(file_write(tmp_path("out/00099.txt"), "mine", 4), 0);
+    assert_int_equal(file_write(tmp_path("out/123456789.png"), "mine", 4), 0);
+    draw_well("--seed 6");
+    assert_int_equal(difference("out/00001.png", "out/00042.png"), 0);
+    assert_int_equal(dir_make(tmp_path("out/without")), 0);
+    assert_int_equal(file_write(tmp_path("out/without/00070.png"), "mine", 4), 0);
+    draw_well("--seed 5 --lora " LORA);
+    assert_true(is_file(tmp_path("out/00043.png")));
+    draw_well("--seed 5 --lora " LORA " --compare");
+    assert_int_equal(difference("out/00071.png", "out/00043.png"), 0);
+    assert_int_equal(difference("out/without/00071.png", "out/00000.png"), 0);
 }
 
 static void a_new_seed_each_time(void **state)
@@ -360,21 +379,26 @@ static void refusals(void **state)
     }
 }
 
+/* Each test in a folder of its own. */
+#define ALONE(test) cmocka_unit_test_setup_teardown(test, tmp_open, tmp_close)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(seeds_follow_on),
-        cmocka_unit_test(a_new_seed_each_time),
-        cmocka_unit_test(threads_change_nothing),
-        cmocka_unit_test(a_batch_holds_what_fits_together), cmocka_unit_test(words_change_pictures_and_are_told),
-        cmocka_unit_test(scale_one_is_the_prompt_alone),
-        cmocka_unit_test(emphasis_is_told),
-        cmocka_unit_test(every_sampler_draws),
-        cmocka_unit_test(clip_skip_is_told),
-        cmocka_unit_test(loras),
-        cmocka_unit_test(before_and_after),
-        cmocka_unit_test(not_finite),
-        cmocka_unit_test(refusals),
+        ALONE(seeds_follow_on),
+        ALONE(numbers_go_on),
+        ALONE(a_new_seed_each_time),
+        ALONE(threads_change_nothing),
+        ALONE(a_batch_holds_what_fits_together),
+        ALONE(words_change_pictures_and_are_told),
+        ALONE(scale_one_is_the_prompt_alone),
+        ALONE(emphasis_is_told),
+        ALONE(every_sampler_draws),
+        ALONE(clip_skip_is_told),
+        ALONE(loras),
+        ALONE(before_and_after),
+        ALONE(not_finite),
+        ALONE(refusals),
     };
-    return cmocka_run_group_tests(tests, tmp_open, tmp_close);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -338,7 +338,8 @@ static const Option sample_options[] = {
 
     { .group = "Output" },
     { AT(output_dir), .kind = OPT_TEXT, .value = "out", .word = "DIR", .help = "Pictures are written to DIR/00000.png and so on",
-      .more = "Each holds its prompt and options in the text chunk `parameters`, where the web UI looks for them." },
+      .more = "Where DIR has pictures, numbers go on behind theirs. Each holds its prompt and options in the text chunk `parameters`, where the web UI looks "
+              "for them." },
     { AT(compare), .kind = OPT_FLAG, .help = "Draw each without the LoRAs, too, side by side" },
     { AT(grid), .kind = OPT_TEXT, .word = "FILE", .help = "Also write the pictures into one PNG, with their prompts" },
     { AT(grid_rows), .kind = OPT_INT, .low = 1, .high = 1000, .unset = "all", .help = "Prompts in the grid, from the first" },

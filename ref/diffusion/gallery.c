@@ -23,6 +23,7 @@ typedef struct {
     Embeddings          embeddings;
     int                 pictures;                       /* prompts * n_iter */
     uint32_t            seed;                           /* of picture 0 */
+    int                 number;                         /* of picture 0's file */
     Image              *image[PASSES];
     Progress            progress;
     int                 done;
@@ -73,6 +74,31 @@ static int make_grid_folder(const char *grid)
     return access(dir, W_OK | X_OK) ? err("--grid %s: cannot be written: %s", grid, strerror(errno)) : 0;
 }
 
+/* One more than any picture NUMBER.png in the folder has; 0: none, or no such folder. */
+static int next_number(const char *dir)
+{
+    Names names;
+    int   next = 0;
+    if (!is_dir(dir) || dir_list(&names, dir)) return 0;
+    for (int i = 0; i < names.count; i++) {
+        size_t digits = strspn(names.name[i], "0123456789");
+        int    number = digits && digits < 9 && !strcmp(names.name[i] + digits, ".png") ? atoi(names.name[i]) : -1;
+        if (number >= next) next = number + 1;
+    }
+    names_free(&names);
+    return next;
+}
+
+/* Pictures that are there stay: numbers go on behind theirs, as the web UI's do. */
+static int number_files(Gallery *g)
+{
+    char without[PATH_SIZE];
+    if (dir_make(g->config->output_dir) || path_join(without, g->config->output_dir, "without")) return -1;
+    int with = next_number(g->config->output_dir), alone = g->config->compare ? next_number(without) : 0;
+    g->number = with > alone ? with : alone;
+    return 0;
+}
+
 /* Everything that can be wrong with what was asked for is found before the first picture is begun. */
 static int plan(Gallery *g)
 {
@@ -91,7 +117,7 @@ static int plan(Gallery *g)
     g->pictures = g->prompts.count * c->n_iter;
     for (int pass = 0; pass < PASSES; pass++)
         if (!(g->image[pass] = calloc((size_t)g->pictures, sizeof(Image)))) return err("out of memory for %d pictures", g->pictures);
-    if (dir_make(c->output_dir) || (c->grid && make_grid_folder(c->grid))) return -1;
+    if (number_files(g) || (c->grid && make_grid_folder(c->grid))) return -1;
     if (c->seed < 0) fprintf(stderr, "seed         %u\n", g->seed);
     return 0;
 }
@@ -119,11 +145,11 @@ static void lora_words(char *out, size_t size, const Gallery *g, int pass)
     }
 }
 
-/* FOLDER/00000.png of picture k; FOLDER is made. */
+/* FOLDER/00000.png, or a later number, of picture k; FOLDER is made. */
 static int file_path(char path[PATH_SIZE], const Gallery *g, const char *folder, int k, int pass, const char *ending)
 {
     char dir[PATH_SIZE], file[32];
-    snprintf(file, sizeof file, "%05d%s", k, ending);
+    snprintf(file, sizeof file, "%05d%s", g->number + k, ending);
     return path_join(dir, folder, g->config->compare && pass == 0 ? "without" : "") || dir_make(dir) || path_join(path, dir, file) ? -1 : 0;
 }
 
