@@ -30,7 +30,7 @@ static int refuse_strides(const Op *op, Set *set, int k, const char *role)
         Tensor *t = op_tensor(&bad, k);
         const size_t rows = (size_t)t->h * (size_t)t->w, c = (size_t)t->c;
         if (spoil == 0) t->ld = c - 1;
-        if (spoil == 1) t->ld = (size_t)INT_MAX + 1, t->img = rows * t->ld;
+        if (spoil == 1) t->ld = (size_t)INT_MAX + 1, t->img = t->n > 1 ? rows * t->ld : t->img;
         if (spoil == 2) t->img = (rows - 1) * t->ld + c - 1;
         if (spoil == 3) t->img = (size_t)INT_MAX + 1;
         snprintf(what, sizeof what, "%s with %s", role, wrong[spoil]);
