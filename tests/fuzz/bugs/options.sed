@@ -1,2 +1,2 @@
-# ref/cli/options.c: an array for a text is no reason to stop
-s/if (option->kind != OPT_LIST \&\& option->kind != OPT_PAIRS) return err.*/if (0) return -1;/
+# ref/cli/options.c: any key of network_args is thought to be one
+s/if (!key->name) return bad_value(option, word);//
