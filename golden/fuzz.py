@@ -4,7 +4,7 @@
 
 What other scripts of this folder have made is listed in NAME/FILES, not copied. Files found_* are no concern of this script: fuzzing found them, each was a
 bug once. A text input with several parts has a byte 0xff between them (tests/fuzz/fuzz.h)."""
-import json, os, struct, zlib
+import io, json, os, struct, zipfile, zlib
 import numpy, safetensors.numpy
 from PIL import Image, PngImagePlugin
 
@@ -73,6 +73,11 @@ for name, text in [("plain", "A dog's bark, 12 cats; don't we'll I'd they've I'm
                    ("unicode", "\u00e9 e\u0301 \u0130stanbul \u2603\u3000\u1f600 \u00bd \u0661 \u01c5 \u02b0\u05d0"), ("spaces", " \t\n a \u00a0\u2028 b\r"),
                    ("broken", b"a\xc3 b \xe2\x98 c \xf0\x9f d\x80"), ("long", "abc " * 60), ("literal", "<|startoftext|>'s <|endoftext|x <|ENDOFTEXT|>")]:
     put("tokenizer", name, text)
+for name, text, word in [("", "a cat, cats and a Cat-cat", "cat"), ("_brackets", "a<cat-toy>b <cat-toy><cat-toy>, cat-toy", "<cat-toy>"),
+                         ("_blank", "a b", "   "), ("_digits", "bad - hands-5 bad-hands-50 bad-hand", "bad-hands-5"),
+                         ("_wide", "\u00e9t\u00e9 \u732b\u732b \u00c9T\u00c9", "\u00c9t\u00e9"),
+                         ("_long", "ab", "w" * 600), ("_special", "<|endoftext|> a", "<|endoftext|>")]:
+    put("tokenizer", "learned" + name, text, "", "", "", "", word)
 put("tokenizer", "small", "ab abc cab 1! '", words, merges, config, special)
 put("tokenizer", "windows", "abc", words, merges.replace("\n", "\r\n"), "{}", "{}")
 put("tokenizer", "bad_merge", "abc", words, "a b\na x\n")
@@ -101,6 +106,19 @@ for name, text in [("full", "a cat --n dog, bird --w 512 --h 768 --d 7 --s 20 --
                    ("control", "a --\x1b[2J"), ("latin", b"gr\xfcn"), ("weight", "dir/file.safetensors:0.7"), ("colon", "C:file:1e9"), ("only", ":1"),
                    ("long", "x" * 4096), ("long_option", "--n " + "y" * 4000), ("crlf", "a --s 3\r\nb\r\n"), ("letters", "a --w8"), ("empty", "#\n")]:
     put("prompt", name, text)
+for name, text in [("and", "a AND b:0.5 AND (c:2) AND : -.5 AND d:1.2.3 "), ("part_weight", "a AND b:1000"), ("share", "[x:1.3]"), ("number", "(a:1.2.3)"),
+                   ("edit", "a [b:c:0.5] [[x::2]y:3] [d|e (f:1.2)||[g:h:.9]] \\[i:j:1\\] [k\\:l:1] [(m:n:2] [o] --n [p:-1] AND q\n[a:b:0.5"),
+                   ("turn", "[a|b|[c|d]] --s 7\n[a:b:c:1] [a|b:1] [:] [|] [:0]"),
+                   ("nested", "[" * 300 + "a|b" + "]" * 300 + "\n" + "(" * 500 + "[a:1]" + ")" * 400),
+                   ("heavy", "((a:20):20) --n (b:-9)"),
+                   ("weights", "a (cat:1.3), [dog] ((red)) \\(x\\) \\[y\\] \\\\ z\\q (b: -.5 )] ) (c [d\n"
+                              "(a:1.2)BREAK(b:1.2) BREAK aBREAK, BREAK_ --n [(x:0)]\nx:1.5) :) (open"),
+                   ("literal", "[a:b] (a|b) [a:b [a\\|b] [(c:1.2)] SAND a < b:c > <s1> [a):1] \\ "),
+                   ("lora", "a <lora:x:1>"), ("hypernet", "a <hyper_net:x:1>"),
+                   ("infotext", "a cat\nNegative prompt: dog\nSteps: 20"),
+                   ("words", "a mocha (MOCHA:1.3), mochas, \u00e9mocha <s1> x<S1>mocha mocha5\n" + "dog " * 73 + "mocha " * 30),
+                   ("chunks", ", ".join(f"the cat {i}" for i in range(40)) + "\n" + "dog " * 54 + ", " + "cat " * 24 + "cat\n" + "dog " * 200)]:
+    put("prompt", name, text + "\n")
 listed("toml", "golden/toml", "golden/bad-toml", "docs/examples")
 put("toml", "bom", "\ufeffa = 1\r\n")
 put("toml", "tables", "".join(f"[t{i}]\n" for i in range(513)))
@@ -112,8 +130,16 @@ listed("options", "golden/toml", "docs/examples")
 for name, text in [("job", 'model = "m"\ntrain_data_dir = "d"\nresolution = [512, 768]\nnetwork_args = ["conv_dim=4", "conv_alpha=1"]\nflip_aug = true\n'),
                    ("kind", 'model = 3\n'), ("share", 'lr_warmup_steps = "5%"\ntrain_data_dir = "d"\nmodel = "m"\n'), ("name", "no_such_option = 1\n"),
                    ("control", '"no\\u001bsuch" = 1\n'), ("value", 'lr_scheduler = "co\\nsine"\n'), ("itself", 'config_file = "a.toml"\n'), ("items", "resolution = [1, 2, 3]\n"),
-                   ("text", 'sample_prompts = ["a", "b"]\n'), ("flag", "flip_aug = 1\n"), ("range", "network_dim = 0\n")]:
+                   ("text", 'sample_prompts = ["a", "b"]\n'), ("flag", "flip_aug = 1\n"), ("range", "network_dim = 0\n"),
+                   ("pair", 'network_args = ["conv_dim=4", "none=1"]\n')]:
     put("options", name, text)
+archive = io.BytesIO()
+with zipfile.ZipFile(archive, "w") as z:
+    for name, data in ("a/data.pkl", b"\x80\x02N."), ("a/version", b"3\n"):
+        z.writestr(zipfile.ZipInfo(name), data)
+last = bytearray(archive.getvalue())                    # a last member that is larger than the archive, in both of its headers
+struct.pack_into("<II", last, last.rfind(b"PK\x03\x04") + 18, 5000, 5000), struct.pack_into("<II", last, last.rfind(b"PK\x01\x02") + 20, 5000, 5000)
+put("zip", "long_member", bytes(last))
 put("log", "run", "step,epoch,loss,average_loss,lr_unet,lr_text_encoder,gradient_norm,seconds,loss_t1,loss_t2,loss_t3,loss_t4\n"
                   "1,1,0.5,0.5,1e-4,5e-5,1,0.1,,0.5,,\n2,1,0.25,0.375,1e-4,5e-5,nan,0.2,0.25,,,\n3,1,inf,0.4,1e-4,0,1,0.3,,,,1\n4,2,0.1,0.3,1e-4,0,1,0.4,,,,1\n")
 put("log", "cut", "step,epoch\n1,1,0.5,0.5\n2,1,0.")

@@ -87,18 +87,19 @@ static void leaves_the_run_alone(void **state)
 }
 
 /* What `sdlora sample` draws of the first prompt, with the LoRA or without. */
-static Image drawn_by_sample(const char *lora)
+static Image drawn_by_sample(const char *folder, const char *lora)
 {
     char         text[4096], line[512], *argv[JOB_WORDS];
     SampleConfig config;
     snprintf(line, sizeof line, "--model " JOB_MODEL " --set ref64 --prompt thing,red --seed 7 --steps 4 --cfg_scale 2 --sampler_name DDIM "
-                                "--output_dir @/sampled %s", lora);
+                                "--output_dir @/%s %s", folder, lora);
     int words = job_words(argv, text, line);
     for (int i = 0; i < words; i++)
         if (!strcmp(argv[i], "thing,red")) argv[i] = "thing, red";
     JOB_CHECK(options_parse(&sample_command, &config, words, argv) == 0 && gallery_run(&config) == 0);
     Image image;
-    JOB_CHECK(image_load(&image, tmp_path("sampled/00000.png"), IMAGE_WHITE) == 0);
+    snprintf(line, sizeof line, "%s/00000.png", folder);
+    JOB_CHECK(image_load(&image, tmp_path(line), IMAGE_WHITE) == 0);
     return image;
 }
 
@@ -123,7 +124,7 @@ static void shows_the_adapters(void **state)
     (void)state;
     train("--set ref64 --max_train_steps 6 --train_batch_size 2 --learning_rate 3e-2 --sample_prompts @/prompts.txt --sample_every_n_epochs 2 "
           "--sample_at_first --output_dir @/live");
-    Image before = drawn_by_sample(""), after = drawn_by_sample("--lora @/live/lora.safetensors");
+    Image before = drawn_by_sample("without", ""), after = drawn_by_sample("with", "--lora @/live/lora.safetensors");
     assert_int_equal(apart(&before, "live/sample/lora_e000000_00_7.png"), 0);
     assert_true(apart(&after, "live/sample/lora_e000002_00_7.png") <= 1);       /* a value at the edge between two bytes */
     assert_true(apart(&before, "live/sample/lora_e000002_00_7.png") > 8);
