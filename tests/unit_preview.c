@@ -98,8 +98,9 @@ static Image drawn_by_sample(const char *folder, const char *lora)
         if (!strcmp(argv[i], "thing,red")) argv[i] = "thing, red";
     JOB_CHECK(options_parse(&sample_command, &config, words, argv) == 0 && gallery_run(&config) == 0);
     Image image;
-    snprintf(line, sizeof line, "%s/00000.png", folder);
-    JOB_CHECK(image_load(&image, tmp_path(line), IMAGE_WHITE) == 0);
+    char  name[32];
+    snprintf(name, sizeof name, "%.20s/00000.png", folder);
+    JOB_CHECK(image_load(&image, tmp_path(name), IMAGE_WHITE) == 0);
     return image;
 }
 

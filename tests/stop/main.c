@@ -42,6 +42,7 @@ static pid_t start(const char *options)
     pid_t child = fork();
     if (child == 0) {
         JOB_CHECK(freopen("/dev/null", "w", stderr) != NULL);
+        signal(SIGINT, SIG_DFL);                        /* a shell starts what it puts into the background with SIGINT ignored */
         execv(program, argv);
         _exit(127);
     }
