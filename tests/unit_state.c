@@ -149,7 +149,7 @@ static void nothing_learned_is_lost(void **state)
 {
     (void)state;
     static const char common[] = "--max_train_steps 6 --sample_prompts @/prompts.txt --sample_every_n_steps 4";
-    char line[256], *at;
+    char line[256], *at = NULL;
     assert_int_equal(file_write(tmp_path("prompts.txt"), "thing --s 1\n", 12), 0);
     snprintf(line, sizeof line, "%s --output_dir @/whole", common);
     run_well(line, 1);

@@ -23,6 +23,9 @@ typedef struct {
     int      count;
 } Layout;
 
+/* 1: what lies between tensors may be read, also where the address sanitizer looks on: by sets that are wrong on purpose. */
+extern int layout_lets_read;
+
 void lay_out(Layout *l, Case *c, Set *set);
 int  layout_load(Layout *l);                            /* image to the set, weights packed: 0, or -1 and err() */
 int  layout_run(Layout *l, uint8_t *after);             /* load, run, and the image back: 0, or -1 and err() */

@@ -74,12 +74,13 @@ static int make_grid_folder(const char *grid)
     return access(dir, W_OK | X_OK) ? err("--grid %s: cannot be written: %s", grid, strerror(errno)) : 0;
 }
 
-/* One more than any picture NUMBER.png in the folder has; 0: none, or no such folder. */
+/* One more than any picture NUMBER.png in the folder has; 0: none, or no such folder. -1 and err(). */
 static int next_number(const char *dir)
 {
     Names names;
     int   next = 0;
-    if (!is_dir(dir) || dir_list(&names, dir)) return 0;
+    if (!is_dir(dir)) return 0;
+    if (dir_list(&names, dir)) return -1;
     for (int i = 0; i < names.count; i++) {
         size_t digits = strspn(names.name[i], "0123456789");
         int    number = digits && digits < 9 && !strcmp(names.name[i] + digits, ".png") ? atoi(names.name[i]) : -1;
@@ -96,7 +97,7 @@ static int number_files(Gallery *g)
     if (dir_make(g->config->output_dir) || path_join(without, g->config->output_dir, "without")) return -1;
     int with = next_number(g->config->output_dir), alone = g->config->compare ? next_number(without) : 0;
     g->number = with > alone ? with : alone;
-    return 0;
+    return with < 0 || alone < 0 ? -1 : 0;
 }
 
 /* Everything that can be wrong with what was asked for is found before the first picture is begun. */
@@ -321,6 +322,7 @@ static void gallery_close(Gallery *g)
 int gallery_run(const SampleConfig *config)
 {
     Gallery g = { .config = config };
+    if (sample_config_prompts(config)) return -1;
     ModelSource source = sample_config_source(config);
     Set        *set = set_open_on(config->set, config->device), *trace = config->trace && set ? trace_open(set) : NULL;
     if ((config->trace && !trace) || pipeline_open_on(&g.pipeline, &source, trace ? trace : set)) return trace_close(trace), -1;

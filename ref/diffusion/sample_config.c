@@ -19,6 +19,11 @@ int sample_config_check(const SampleConfig *config)
     if (config->compare && !config->lora.count) return err("--compare: shows pictures without and with LoRAs, but no --lora was given");
     if (config->prompt && strlen(config->prompt) >= MAX_PROMPT) return err("--prompt: %d bytes at most were expected", MAX_PROMPT - 1);
     if (strlen(config->negative_prompt) >= MAX_PROMPT) return err("--negative_prompt: %d bytes at most were expected", MAX_PROMPT - 1);
+    return 0;
+}
+
+int sample_config_prompts(const SampleConfig *config)
+{
     if (config->prompt && prompt_check(config->prompt, 0, config->emphasis, config->steps)) return err("--prompt: %s", err_text());
     if (prompt_check(config->negative_prompt, 1, config->emphasis, config->steps)) return err("--negative_prompt: %s", err_text());
     return 0;

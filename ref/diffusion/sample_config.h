@@ -57,6 +57,7 @@ typedef struct {
 
 /* Refuses what contradicts itself: -1 and err(). Once, after parsing. */
 int sample_config_check(const SampleConfig *config);
+int sample_config_prompts(const SampleConfig *config);  /* the prompts, by text/prompt.h: gallery_run does, before it reads a model. 0, or -1 and err() */
 
 /* Where its model comes from. */
 ModelSource sample_config_source(const SampleConfig *config);

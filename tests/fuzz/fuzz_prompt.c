@@ -97,6 +97,7 @@ static void check_config(FuzzPart line)
     if (sample_config_check(&config) == 0) {
         PromptLine said = prompt_line_of(&config);
         CHECK(!strcmp(said.prompt, text) && !strcmp(said.negative_prompt, text), "another prompt");
+        if (sample_config_prompts(&config) < 0) fuzz_refused("");
     }
     config.from_file = text;
     CHECK(sample_config_check(&config) < 0, "two prompts at once");

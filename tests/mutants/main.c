@@ -4,6 +4,7 @@
  *
  * Prints the case that caught it and what it saw there, and closes with `N mutants, N caught, 0 survived`. */
 #include "base/err.h"
+#include "check/layout.h"
 #include "check/selftest.h"
 #include "mutants.h"
 #include "ops/wrap.h"
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
     Set *set = set_open(argc == 3 && !strcmp(argv[1], "--set") ? argv[2] : "ref"), *against = set_open("ref64");
     int  caught = 0;
     CHECK(set && against, "%s", err_text());
+    layout_lets_read = 1;                               /* what they get wrong shall be seen in their results */
     wrap_open(&right, set), wrap_open(&wrong, &right.set);
     right.set.run = run_right, wrong.set.run = run_wrong, wrong.set.name = "mutant";
     for (int k = 0; k < mutant_count; k++) {
