@@ -1,5 +1,6 @@
 #include "diffusion/embeddings.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "io/tensor_file.h"
 #include "io/utf8.h"
@@ -214,11 +215,11 @@ static void put_word(FILE *out, const char *word)
 
 char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const PromptLine *line)
 {
-    char  *text = NULL, *said = calloc((size_t)e->count + 1, 1);
+    Text   text;
     Chunks c = { 0 };
-    size_t size;
-    FILE  *out = said ? open_memstream(&text, &size) : NULL;
-    int    words = 0, status = out ? 0 : err("out of memory for the embeddings' hashes");
+    FILE  *out = text_open(&text);
+    char  *said = calloc((size_t)e->count + 1, 1);
+    int    words = 0, status = out && said ? 0 : err("out of memory for the embeddings' hashes");
     if (!status && (add_texts(&c, tok, line, 0) || add_texts(&c, tok, line, 1))) status = -1;
     for (int i = 0; i < c.count * c.length && !status; i++) {
         int k = word_of(e, c.ids[i]);
@@ -228,10 +229,11 @@ char *embeddings_hashes(const Embeddings *e, const Tokenizer *tok, const PromptL
         fprintf(out, ": %.*s", SHOWN_DIGITS, e->word[k].hash);
     }
     if (words) putc('"', out);
-    if (out && fclose(out) && !status) status = err("out of memory for the embeddings' hashes");
     chunks_close(&c);
     free(said);
-    if (!status) return text;
-    free(text);
+    char *whole = text_close(&text);
+    if (!whole && !status) status = err("out of memory for the embeddings' hashes");
+    if (!status) return whole;
+    free(whole);
     return NULL;
 }

@@ -169,8 +169,8 @@ static int save_picture(const Gallery *g, int k, int pass)
     int    status = text ? 0 : err("%s: out of memory", path);
     if (!status) {
         lora_words(loras, LORAS, g, pass);
-        prompt_line_describe(text, size, line, seed_of(g, k), c->sampler_name, c->scheduler, loras, &source, words);
-        status = image_save(path, &g->image[pass][k], text);
+        status = prompt_line_describe(text, size, line, seed_of(g, k), c->sampler_name, c->scheduler, loras, &source, words) ||
+                 image_save(path, &g->image[pass][k], text) ? -1 : 0;
     }
     free(text);
     free(words);

@@ -166,18 +166,20 @@ static int model_name(const char **name, const char *path)
     return (int)(end - start - (is_file(path) ? strlen(path_extension(path)) : 0));
 }
 
-void prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
-                          const ModelSource *model, const char *words)
+int prompt_line_describe(char *out, size_t size, const PromptLine *l, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
+                         const ModelSource *model, const char *words)
 {
     int         brackets = strpbrk(l->prompt, "([") || strpbrk(l->negative_prompt, "([");
     const char *name, *emphasis = brackets && l->emphasis != EMPHASIS_ORIGINAL ? ", Emphasis: " : "";
     char        skip[32] = "";
     int         length = model_name(&name, model->path), ddim = sampler == SAMPLER_DDIM, negative = *l->negative_prompt != 0;
     if (model->clip_skip > 1) snprintf(skip, sizeof skip, ", Clip skip: %d", model->clip_skip);
-    snprintf(out, size, "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s%s, RNG: CPU%s%s%s, Version: sdlora",
-             l->prompt, loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler), ddim ? "" : "Schedule type: ",
-             ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length, name, skip, words, emphasis,
-             *emphasis ? emphasis_label(l->emphasis) : "");
+    int used = snprintf(out, size,
+                        "%s%s%s%s\nSteps: %d, Sampler: %s, %s%s%sCFG scale: %g, Seed: %u, Size: %dx%d, Model: %.*s%s, RNG: CPU%s%s%s, Version: sdlora",
+                        l->prompt, loras, negative ? "\nNegative prompt: " : "", l->negative_prompt, l->steps, sampler_label(sampler),
+                        ddim ? "" : "Schedule type: ", ddim ? "" : sigmas_label(sigmas), ddim ? "" : ", ", l->cfg_scale, seed, l->width, l->height, length,
+                        name, skip, words, emphasis, *emphasis ? emphasis_label(l->emphasis) : "");
+    return used < 0 ? err("out of memory for what a picture says of itself") : 0;
 }
 
 int lora_argument(char *path, size_t size, double *weight, const char *text)

@@ -93,9 +93,9 @@ void prompt_lines_close(PromptLines *lines);
 int prompt_lines_read(PromptLines *lines, const char *path, const PromptLine *first, int seeds);
 
 /* What the web UI writes into a picture as its `parameters`, and reads again. loras: "" or " <lora:name:1>"; of the model the name counts, and its clip skip;
- * words: "" or of embeddings_hashes. */
-void prompt_line_describe(char *out, size_t size, const PromptLine *line, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
-                          const ModelSource *model, const char *words);
+ * words: "" or of embeddings_hashes. 0, or -1 and err(): snprintf may ask for memory, and print nothing where it has none. */
+int prompt_line_describe(char *out, size_t size, const PromptLine *line, uint32_t seed, SamplerKind sampler, SigmaKind sigmas, const char *loras,
+                         const ModelSource *model, const char *words);
 
 /* Splits FILE:WEIGHT at its last colon where a number follows; *weight is 1 without one. path has room for `size` bytes. 0, or -1 and err(). */
 int lora_argument(char *path, size_t size, double *weight, const char *text);

@@ -228,9 +228,11 @@ static const Special *find_ids(const struct TokenizerTables *t, const int32_t *i
 int tokenizer_encode(const Tokenizer *tok, const char *text, int32_t *ids, int max)
 {
     const struct TokenizerTables *t = tok->tables;
-    int words = 0, all;
+    int words = 0;
     for (int i = 0; i < t->specials; i++) words += t->special[i].piece != NULL;
-    if (!words || (all = encode_text(tok, text, NULL, 0)) <= 0) return encode_text(tok, text, ids, max);
+    if (!words) return encode_text(tok, text, ids, max);
+    int all = encode_text(tok, text, NULL, 0);
+    if (all <= 0) return all;
     int32_t *own = malloc((size_t)all * sizeof *own);
     if (!own) return err("no memory for %d tokens", all);
     if (encode_text(tok, text, own, all) < 0) return free(own), -1;

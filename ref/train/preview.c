@@ -71,8 +71,7 @@ static int draw(Trainer *t, const PromptLine *line, const char *dir, const char 
     Image              image;
     snprintf(file, sizeof file, "%s_%s_%02d_%u.png", c->output_name, mark, place, picture.seed);
     snprintf(lora, sizeof lora, " <lora:%s:1>", c->output_name);
-    prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, &source, "");
-    if (path_join(path, dir, file)) return -1;
+    if (prompt_line_describe(text, sizeof text, line, picture.seed, s.sampler, s.sigmas, lora, &source, "") || path_join(path, dir, file)) return -1;
     int status = pipeline_sample(&t->pipeline, &s, &picture, 1, &image, NULL, NULL);
     if (status < 0) return stop_wanted() ? 0 : -1;
     if (status) return err("%s: %s", path, err_text());

@@ -82,7 +82,7 @@ static void check_line(const PromptLine *l)
     check_prompt(l->prompt, 0, EMPHASIS_NONE, l->steps);
     for (int sampler = 0; sampler < 2; sampler++) {
         ModelSource model = { .path = sampler ? "a/model.safetensors" : "a/model/", .clip_skip = sampler ? 2 : 0 };
-        prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", &model, "");
+        CHECK(prompt_line_describe(text, sizeof text, l, (uint32_t)l->seed, (SamplerKind)sampler, 0, "", &model, "") == 0, "%s", err_text());
         CHECK(strlen(text) + 1 < sizeof text && strstr(text, "\nSteps: "), "cut short: %s", text);
     }
 }
