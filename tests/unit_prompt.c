@@ -136,15 +136,22 @@ static void check_unet(Pipeline *p, const Safetensors *golden, const char *key, 
     check_values(golden, key, x, LATENTS);
 }
 
+/* What torch makes of prompts, and the model that it was made with. */
+static Safetensors *open_golden(Pipeline *p)
+{
+    Safetensors *golden = safetensors_open("golden/prompts/want.safetensors");
+    if (!golden) fail_msg("%s", err_text());
+    open_model(p, "ref64");
+    return golden;
+}
+
 static void test_golden(void **state)
 {
     Pipeline     p;
-    Safetensors *golden = safetensors_open("golden/prompts/want.safetensors");
+    Safetensors *golden = open_golden(&p);
     const char  *prompt;
     int          i = 0;
     (void)state;
-    if (!golden) fail_msg("%s", err_text());
-    open_model(&p, "ref64");
     for (; (prompt = safetensors_meta(golden, name("prompt.%d", i).s)); i++) {
         Emphasis     emphasis = emphasis_of(safetensors_meta(golden, name("emphasis.%d", i).s));
         Conditioning c = { 0 };
@@ -265,12 +272,10 @@ static void test_edits(void **state)
 static void test_paths(void **state)
 {
     Pipeline     p;
-    Safetensors *golden = safetensors_open("golden/prompts/want.safetensors");
+    Safetensors *golden = open_golden(&p);
     const char  *prompt;
     int          i = 0;
     (void)state;
-    if (!golden) fail_msg("%s", err_text());
-    open_model(&p, "ref64");
     for (; (prompt = safetensors_meta(golden, name("path.%d", i).s)); i++) {
         double         cfg = strtod(safetensors_meta(golden, name("cfg.%d", i).s), NULL), x[LATENTS];
         SampleSettings s = { .sampler = SAMPLER_EULER, .sigmas = SIGMAS_UNIFORM, .w = 8, .h = 8, .steps = PATH_STEPS, .cfg = cfg };

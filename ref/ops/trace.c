@@ -1,10 +1,10 @@
 #include "ops/trace.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "ops/wrap.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct {
     Wrap  wrap;
@@ -13,13 +13,6 @@ typedef struct {
 
 static Trace *trace(Set *set) { return &((TraceSet *)set)->trace; }
 const Trace  *trace_of(const Set *set) { return &((const TraceSet *)set)->trace; }
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- entries ---- */
 

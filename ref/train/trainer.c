@@ -297,7 +297,7 @@ static int update(Trainer *t, TrainReport *report)
     report->norm = bad != 0 ? NAN : sqrt(sumsq) / params->scale;
     if (loss_scale_step(&t->loss_scale, bad != 0) == 0) return 0;
     return err("step %d: the gradient of %s is not finite; the weights are those of step %d", t->at.step + 1, diagnose_gradient(&t->lora).s,
-                            t->at.step + 1 - t->loss_scale.bad);
+               t->at.step + 1 - t->loss_scale.bad);
 }
 
 int trainer_step(Trainer *t, TrainReport *report)
